@@ -1,0 +1,11 @@
+//! Warren's mesh protocols as state machines: bytes and time come in, bytes, packets and timers go out. No sockets, no
+//! clock, no threads: the daemon and the simulator drive the very same code.
+
+pub mod deliver;
+pub mod descriptor;
+pub mod identity;
+pub mod node;
+pub mod packet;
+pub mod time;
+pub mod transmit;
+pub mod wire;
