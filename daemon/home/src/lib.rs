@@ -1,1 +1,13 @@
-//! Empty until its first part lands.
+//! Warren's home: the page people open in a browser, the accounts behind it, and the way through to the spaces.
+//!
+//! It never opens a socket: connections come in from the daemon, and streams to spaces come from a [`Dialer`].
+
+mod config;
+mod dialer;
+mod error;
+mod home;
+
+pub use config::{Clock, HomeConfig, system_clock};
+pub use dialer::{BoxFuture, BoxStream, ByteStream, Dialer, ServiceListing, ServiceName};
+pub use error::HomeError;
+pub use home::Home;

@@ -1,0 +1,64 @@
+//! The service abstraction: a home names a space and gets a stream to it, however far it is.
+//! Nothing here knows of routes, circuits or addresses, and a home never learns them.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A future that is boxed, so that [`Dialer`] can be used behind a pointer.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A reliable, ordered stream of bytes in both directions.
+pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for T {}
+
+/// Any byte stream.
+pub type BoxStream = Box<dyn ByteStream>;
+
+/// The name of a service without `.warren`: 52 lowercase base32 characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceName(String);
+
+impl ServiceName {
+    /// Characters of a name: 32 bytes in base32 (RFC 4648) without padding.
+    pub const CHARS: usize = 52;
+
+    /// Takes a name; `None` when it is not 52 lowercase base32 characters.
+    pub fn parse(text: &str) -> Option<Self> {
+        let base32 = |c: u8| c.is_ascii_lowercase() || (b'2'..=b'7').contains(&c);
+        (text.len() == Self::CHARS && text.bytes().all(base32)).then(|| Self(text.to_owned()))
+    }
+
+    /// The 52 characters.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One space that this home knows of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceListing {
+    /// How it is reached.
+    pub service: ServiceName,
+    /// What its owner calls it. Untrusted text.
+    pub name: String,
+    /// What the home that hosts it calls itself. Untrusted text.
+    pub host: String,
+}
+
+/// What opens streams to services. The daemon implements it.
+pub trait Dialer: Send + Sync + 'static {
+    /// Opens a stream to a service. It gives up by itself after a while (some seconds), and is cancelled by dropping.
+    fn open<'a>(&'a self, service: &'a ServiceName) -> BoxFuture<'a, io::Result<BoxStream>>;
+
+    /// The spaces of the island, those of this home included, in any order.
+    fn services(&self) -> Vec<ServiceListing>;
+}

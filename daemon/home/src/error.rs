@@ -1,0 +1,31 @@
+//! What can go wrong with a home as a whole.
+
+use std::path::PathBuf;
+
+/// Why a home cannot be opened, or an account not be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// A file could not be read or written.
+    #[error(
+        "{action} {path}: {source}; check that the disk is not full and that the directory belongs to the daemon"
+    )]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file is not what its name says.
+    #[error("{path}: {what}; restore it from a backup, or move it away to begin anew without it")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The operating system gave no randomness.
+    #[error("the operating system gave no random bytes: {0}")]
+    Random(String),
+}

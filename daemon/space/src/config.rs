@@ -1,0 +1,112 @@
+//! What a space is told by its host: where its files are, what it is called, what an outsider may cost it.
+//! Never read from a file here: the daemon owns the configuration file.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nostr::key::PublicKey;
+
+/// Where the time comes from: seconds since 1970 (UTC). Every check of a date in a space asks this and nothing else,
+/// so that tests can let a day pass and a router without a battery clock can hand in its own best guess.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// The clock of the operating system.
+pub fn system_clock() -> Clock {
+    Arc::new(|| {
+        std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs())
+    })
+}
+
+/// One space.
+#[derive(Debug, Clone)]
+pub struct SpaceConfig {
+    /// The directory that holds the journal, the index and the key file. Made when it is missing.
+    pub dir: PathBuf,
+    /// The name people see.
+    pub name: String,
+    /// A sentence about the space, may be empty.
+    pub about: String,
+    /// The service name without `.warren`: 52 lowercase base32 characters.
+    pub service: String,
+    /// The person who may do everything, in every channel.
+    pub owner: Option<PublicKey>,
+    /// What an outsider can make this space hold or do.
+    pub limits: Limits,
+}
+
+/// Everything an outsider can make a space hold or do. Shown in NIP-11 where NIP-11 has a name for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one WebSocket message.
+    pub message_bytes: usize,
+    /// Characters of one event's content.
+    pub content_chars: usize,
+    /// Tags of one event.
+    pub event_tags: usize,
+    /// Characters of a subscription's name.
+    pub subscription_id_chars: usize,
+    /// Subscriptions of one connection.
+    pub subscriptions: usize,
+    /// Filters of one subscription.
+    pub filters: usize,
+    /// Values in all lists of one filter together.
+    pub filter_values: usize,
+    /// Events that answer one filter.
+    pub query_events: usize,
+    /// Connections at a time.
+    pub connections: usize,
+    /// People one connection may prove to be.
+    pub keys_per_connection: usize,
+    /// Messages a second that one connection may send over a long time.
+    pub messages_per_second: u32,
+    /// Messages that one connection may send at once.
+    pub message_burst: u32,
+    /// Events a minute that one person may write over a long time.
+    pub events_per_minute: u32,
+    /// Events that one person may write at once.
+    pub event_burst: u32,
+    /// Bytes that wait for one slow reader before it is dropped.
+    pub reader_backlog_bytes: usize,
+    /// Seconds an event's date may lie in the past (late publication, NIP-29).
+    pub past_seconds: u64,
+    /// Seconds an event's date may lie in the future.
+    pub future_seconds: u64,
+    /// Seconds the date of a proof of identity may be off (NIP-42).
+    pub auth_seconds: u64,
+    /// Channels of the space.
+    pub channels: usize,
+    /// Members of one channel.
+    pub members: usize,
+    /// Bytes of the journal on disk.
+    pub journal_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 128 * 1024,
+            content_chars: 64 * 1024,
+            event_tags: 500,
+            subscription_id_chars: 64,
+            subscriptions: 64,
+            filters: 10,
+            filter_values: 1000,
+            query_events: 500,
+            connections: 1024,
+            keys_per_connection: 16,
+            messages_per_second: 100,
+            message_burst: 400,
+            events_per_minute: 600,
+            event_burst: 200,
+            reader_backlog_bytes: 1024 * 1024,
+            past_seconds: 24 * 3600,
+            future_seconds: 15 * 60,
+            auth_seconds: 10 * 60,
+            channels: 500,
+            members: 5000,
+            journal_bytes: 4 << 30,
+        }
+    }
+}
