@@ -1,6 +1,7 @@
 //! Warren's mesh protocols as state machines: bytes and time come in, bytes, packets and timers go out. No sockets, no
 //! clock, no threads: the daemon and the simulator drive the very same code.
 
+pub mod crypto;
 pub mod deliver;
 pub mod descriptor;
 pub mod identity;

@@ -1,0 +1,366 @@
+//! Noise handshakes (revision 34) with 25519, ChaChaPoly and BLAKE2s: `snow` runs the pattern, this file gives it our
+//! primitives and the caller's randomness, and hands out the raw split keys. Never touches the operating system's
+//! random source, and never carries transport messages: links and sessions have frames of their own.
+//!
+//! Use: `initiator` or `responder`, then [`Handshake::write`] and [`Handshake::read`] in the order of the pattern (both
+//! append to a buffer), and [`Handshake::split`] after the last message. An agreement whose result is all zero (a point
+//! of small order, RFC 7748 section 6.1) is refused. A failed `read` leaves the handshake where it was.
+
+use blake2::{Blake2s256, Digest};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{CryptoRng, Rng, SeedableRng};
+use snow::params::{CipherChoice, DHChoice, HashChoice, NoiseParams};
+use snow::types::{Cipher, Dh, Hash, Random};
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroizing;
+
+use super::SecretKey;
+use super::aead::{Aead, DataAead, TAG_LEN};
+
+/// Longest Noise message accepted or made, in bytes: a handshake is one datagram.
+pub const MAX_MESSAGE: usize = 1232;
+
+/// Which handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pattern {
+    /// Both learn the other's static key: messages of 32, 96 and 64 bytes plus payloads (the first is in the clear).
+    Xx,
+    /// XX with a pre-shared key mixed in before the payload of message 2, so that neither side's payload opens without
+    /// it; the first message is 16 bytes longer.
+    XxPsk2,
+    /// The initiator knows the responder's static key: messages of 96 and 48 bytes plus payloads.
+    Ik,
+}
+
+impl Pattern {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Xx => "Noise_XX_25519_ChaChaPoly_BLAKE2s",
+            Self::XxPsk2 => "Noise_XXpsk2_25519_ChaChaPoly_BLAKE2s",
+            Self::Ik => "Noise_IK_25519_ChaChaPoly_BLAKE2s",
+        }
+    }
+}
+
+/// Why a handshake does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoiseError {
+    /// Shorter than the pattern's message, or longer than [`MAX_MESSAGE`].
+    #[error("the handshake message has an impossible length")]
+    Length,
+    /// The message was not made by the holder of the expected keys, or not for this handshake.
+    #[error("the handshake message does not open")]
+    Decrypt,
+    /// A public key of small order.
+    #[error("the handshake message holds a public key of small order")]
+    SmallOrder,
+    /// A pre-shared or static key that the pattern needs was not given, or messages come in the wrong order.
+    #[error(
+        "this handshake step is not possible now: a key is missing or the messages are out of order"
+    )]
+    State,
+}
+
+impl From<snow::Error> for NoiseError {
+    fn from(error: snow::Error) -> Self {
+        match error {
+            snow::Error::Input => Self::Length,
+            snow::Error::Decrypt => Self::Decrypt,
+            snow::Error::Dh => Self::SmallOrder,
+            _ => Self::State,
+        }
+    }
+}
+
+/// What a side brings along.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameters<'a> {
+    /// Which handshake.
+    pub pattern: Pattern,
+    /// Bytes both sides must agree on, such as protocol and version.
+    pub prologue: &'a [u8],
+    /// Our static X25519 private key.
+    pub local_static: &'a SecretKey,
+    /// The responder's static X25519 public key: [`Pattern::Ik`], initiator only.
+    pub remote_static: Option<&'a [u8; 32]>,
+    /// The pre-shared key: [`Pattern::XxPsk2`] only.
+    pub psk: Option<&'a SecretKey>,
+}
+
+/// The keys a finished handshake leaves.
+#[derive(Debug)]
+pub struct SplitKeys {
+    /// For what we send.
+    pub send: SecretKey,
+    /// For what we receive.
+    pub receive: SecretKey,
+    /// The handshake hash: names this very handshake on both sides, and is no secret.
+    pub hash: [u8; 32],
+}
+
+/// A handshake under way.
+pub struct Handshake {
+    state: snow::HandshakeState,
+}
+
+impl core::fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Handshake(..)")
+    }
+}
+
+impl Handshake {
+    /// The side that speaks first. `rng` is drawn from once.
+    pub fn initiator<R: CryptoRng + ?Sized>(
+        parameters: Parameters<'_>,
+        rng: &mut R,
+    ) -> Result<Self, NoiseError> {
+        Self::new(parameters, rng, true)
+    }
+
+    /// The side that answers. `rng` is drawn from once.
+    pub fn responder<R: CryptoRng + ?Sized>(
+        parameters: Parameters<'_>,
+        rng: &mut R,
+    ) -> Result<Self, NoiseError> {
+        Self::new(parameters, rng, false)
+    }
+
+    fn new<R: CryptoRng + ?Sized>(
+        parameters: Parameters<'_>,
+        rng: &mut R,
+        initiator: bool,
+    ) -> Result<Self, NoiseError> {
+        let noise: NoiseParams = parameters.pattern.name().parse()?;
+        let resolver = Resolver {
+            seed: SecretKey::random(rng),
+        };
+        let mut builder = snow::Builder::with_resolver(noise, Box::new(resolver))
+            .prologue(parameters.prologue)?
+            .local_private_key(parameters.local_static.as_bytes())?;
+        if let Some(key) = parameters.remote_static {
+            builder = builder.remote_public_key(key)?;
+        }
+        if let Some(psk) = parameters.psk {
+            builder = builder.psk(2, psk.as_bytes())?;
+        }
+        let state = if initiator {
+            builder.build_initiator()?
+        } else {
+            builder.build_responder()?
+        };
+        Ok(Self { state })
+    }
+
+    /// Appends the next message, with `payload` inside, to `out`.
+    pub fn write(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), NoiseError> {
+        let start = out.len();
+        out.resize(start + MAX_MESSAGE, 0);
+        match self.state.write_message(payload, &mut out[start..]) {
+            Ok(written) => {
+                out.truncate(start + written);
+                Ok(())
+            }
+            Err(error) => {
+                out.truncate(start);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Reads the other side's next message and returns its payload.
+    pub fn read(&mut self, message: &[u8]) -> Result<Vec<u8>, NoiseError> {
+        if message.len() > MAX_MESSAGE {
+            return Err(NoiseError::Length);
+        }
+        let mut payload = vec![0; message.len()];
+        let read = self.state.read_message(message, &mut payload)?;
+        payload.truncate(read);
+        Ok(payload)
+    }
+
+    /// The other side's static public key, once it is known. After a failed [`Handshake::read`] it may be known too: the
+    /// key opened, the payload did not.
+    pub fn remote_static(&self) -> Option<[u8; 32]> {
+        self.state.get_remote_static()?.try_into().ok()
+    }
+
+    /// The handshake hash so far: everything written and read, and the prologue.
+    pub fn hash(&self) -> [u8; 32] {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(self.state.get_handshake_hash());
+        hash
+    }
+
+    /// The keys, after the last message.
+    pub fn split(mut self) -> Result<SplitKeys, NoiseError> {
+        if !self.state.is_handshake_finished() {
+            return Err(NoiseError::State);
+        }
+        let (first, second) = self.state.dangerously_get_raw_split();
+        let (first, second) = (SecretKey::new(first), SecretKey::new(second));
+        let (send, receive) = if self.state.is_initiator() {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        Ok(SplitKeys {
+            send,
+            receive,
+            hash: self.hash(),
+        })
+    }
+}
+
+/// The X25519 public key of a private one (RFC 7748).
+pub fn x25519_public(secret: &SecretKey) -> [u8; 32] {
+    PublicKey::from(&StaticSecret::from(*secret.as_bytes())).to_bytes()
+}
+
+struct Resolver {
+    seed: SecretKey,
+}
+
+impl snow::resolvers::CryptoResolver for Resolver {
+    fn resolve_rng(&self) -> Option<Box<dyn Random>> {
+        let rng = ChaCha20Rng::from_seed(*self.seed.as_bytes());
+        Some(Box::new(SeededRandom(rng)))
+    }
+
+    fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
+        matches!(choice, DHChoice::Curve25519).then(|| Box::new(X25519::default()) as _)
+    }
+
+    fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
+        matches!(choice, HashChoice::Blake2s).then(|| Box::new(Blake2s(Blake2s256::new())) as _)
+    }
+
+    fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
+        matches!(choice, CipherChoice::ChaChaPoly)
+            .then(|| Box::new(ChaChaPoly(DataAead::new(SecretKey::new([0; 32])))) as _)
+    }
+}
+
+struct SeededRandom(ChaCha20Rng);
+
+impl Random for SeededRandom {
+    fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), snow::Error> {
+        self.0.fill_bytes(dest);
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct X25519 {
+    private: Zeroizing<[u8; 32]>,
+    public: [u8; 32],
+}
+
+impl Dh for X25519 {
+    fn name(&self) -> &'static str {
+        "25519"
+    }
+    fn pub_len(&self) -> usize {
+        32
+    }
+    fn priv_len(&self) -> usize {
+        32
+    }
+    fn set(&mut self, private: &[u8]) {
+        self.private.copy_from_slice(private);
+        self.public = PublicKey::from(&StaticSecret::from(*self.private)).to_bytes();
+    }
+    fn generate(&mut self, rng: &mut dyn Random) -> Result<(), snow::Error> {
+        let mut private = Zeroizing::new([0; 32]);
+        rng.try_fill_bytes(&mut *private)?;
+        self.set(&*private);
+        Ok(())
+    }
+    fn pubkey(&self) -> &[u8] {
+        &self.public
+    }
+    fn privkey(&self) -> &[u8] {
+        &*self.private
+    }
+    fn dh(&self, public: &[u8], out: &mut [u8]) -> Result<(), snow::Error> {
+        let public: [u8; 32] = public
+            .get(..32)
+            .and_then(|key| key.try_into().ok())
+            .ok_or(snow::Error::Input)?;
+        let shared = StaticSecret::from(*self.private).diffie_hellman(&PublicKey::from(public));
+        if !shared.was_contributory() {
+            return Err(snow::Error::Dh);
+        }
+        out.get_mut(..32)
+            .ok_or(snow::Error::Input)?
+            .copy_from_slice(shared.as_bytes());
+        Ok(())
+    }
+}
+
+struct Blake2s(Blake2s256);
+
+impl Hash for Blake2s {
+    fn name(&self) -> &'static str {
+        "BLAKE2s"
+    }
+    fn block_len(&self) -> usize {
+        64
+    }
+    fn hash_len(&self) -> usize {
+        32
+    }
+    fn reset(&mut self) {
+        self.0 = Blake2s256::new();
+    }
+    fn input(&mut self, data: &[u8]) {
+        self.0.update(data);
+    }
+    fn result(&mut self, out: &mut [u8]) {
+        let digest = core::mem::replace(&mut self.0, Blake2s256::new()).finalize();
+        out[..32].copy_from_slice(&digest);
+    }
+}
+
+struct ChaChaPoly(DataAead);
+
+impl ChaChaPoly {
+    /// Noise's own nonce (section 12.3): the counter is little endian, unlike in our frames.
+    fn nonce(counter: u64) -> [u8; 12] {
+        let mut nonce = [0; 12];
+        nonce[4..].copy_from_slice(&counter.to_le_bytes());
+        nonce
+    }
+}
+
+impl Cipher for ChaChaPoly {
+    fn name(&self) -> &'static str {
+        "ChaChaPoly"
+    }
+    fn set(&mut self, key: &[u8; 32]) {
+        self.0 = DataAead::new(SecretKey::new(*key));
+    }
+    fn encrypt(&self, nonce: u64, aad: &[u8], plaintext: &[u8], out: &mut [u8]) -> usize {
+        let (text, rest) = out.split_at_mut(plaintext.len());
+        text.copy_from_slice(plaintext);
+        rest[..TAG_LEN].copy_from_slice(&self.0.seal(&Self::nonce(nonce), aad, text));
+        plaintext.len() + TAG_LEN
+    }
+    fn decrypt(
+        &self,
+        nonce: u64,
+        aad: &[u8],
+        sealed: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, snow::Error> {
+        let (text, tag) = sealed
+            .split_last_chunk::<TAG_LEN>()
+            .ok_or(snow::Error::Decrypt)?;
+        let out = out.get_mut(..text.len()).ok_or(snow::Error::Decrypt)?;
+        out.copy_from_slice(text);
+        match self.0.open(&Self::nonce(nonce), aad, out, tag) {
+            Ok(()) => Ok(text.len()),
+            Err(_) => Err(snow::Error::Decrypt),
+        }
+    }
+}
