@@ -1,0 +1,29 @@
+//! The benches behind `scripts/bench`: each measures ours and its peers in the same run and prints figures. Names of
+//! figures are fixed: they are what results are compared by over time.
+
+pub mod forward;
+pub mod mesh;
+pub mod router;
+pub mod simulated;
+
+use crate::command::is_installed;
+use crate::figures::Report;
+use crate::overlay::Program;
+
+/// The rivals that are installed here; says which are not.
+pub(crate) fn rivals(wanted: &[Program], report: Report) -> Vec<Program> {
+    wanted
+        .iter()
+        .copied()
+        .filter(|program| {
+            let there = is_installed(program.name());
+            if !there {
+                report.progress(&format!(
+                    "{} is not installed: its figures are left out",
+                    program.name()
+                ));
+            }
+            there
+        })
+        .collect()
+}

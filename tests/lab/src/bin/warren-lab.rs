@@ -1,0 +1,90 @@
+//! `warren-lab`: the program behind `scripts/run` and `scripts/bench`. Reads its arguments and calls the library.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use lexopt::prelude::*;
+use warren_lab::figures::Report;
+use warren_lab::{Cut, LabError, bench, namespace, neighbourhood, reaper};
+
+const HELP: &str = "\
+warren-lab: neighbourhoods of warrend in network namespaces of this machine
+
+  warren-lab neighbourhood       five routers, until Ctrl-C (needs root)
+  warren-lab home                one home without root, until Ctrl-C
+  warren-lab cut A B [silent]    cut a link of the running neighbourhood
+  warren-lab heal A B            heal it
+  warren-lab ping A B            ping from one router to another
+  warren-lab shell A             a shell inside a router
+  warren-lab bench forward|mesh|netns|router [--json] [--packages FOLDER]
+  warren-lab clean               remove what killed labs have left
+";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(text)) => {
+            eprintln!("{text}\n\n{HELP}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Lab(error)) => {
+            eprintln!("warren-lab: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+enum Failure {
+    Usage(String),
+    Lab(LabError),
+}
+
+impl From<LabError> for Failure {
+    fn from(error: LabError) -> Self {
+        Self::Lab(error)
+    }
+}
+
+impl From<lexopt::Error> for Failure {
+    fn from(error: lexopt::Error) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let mut words = Vec::new();
+    let mut json = false;
+    let mut packages = PathBuf::from("target/package");
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("json") => json = true,
+            Long("packages") => packages = parser.value()?.into(),
+            Long("help") | Short('h') => {
+                println!("{HELP}");
+                return Ok(());
+            }
+            Value(value) => words.push(value.string()?),
+            _ => return Err(argument.unexpected().into()),
+        }
+    }
+    let report = Report { json };
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["neighbourhood"] if namespace::are_possible() => neighbourhood::run()?,
+        ["neighbourhood"] => return Err(LabError::NotRoot.into()),
+        ["home"] => neighbourhood::run_home()?,
+        ["cut", a, b] => neighbourhood::cut(a, b, Cut::Announced)?,
+        ["cut", a, b, "silent"] => neighbourhood::cut(a, b, Cut::Silent)?,
+        ["heal", a, b] => neighbourhood::heal(a, b)?,
+        ["ping", a, b] => neighbourhood::ping(a, b)?,
+        ["shell", a] => neighbourhood::shell(a)?,
+        ["bench", "forward"] => bench::forward::run(report)?,
+        ["bench", "mesh"] => bench::mesh::run(report)?,
+        ["bench", "netns"] => bench::mesh::namespaces(report)?,
+        ["bench", "router"] => bench::router::run(report, &packages)?,
+        ["clean"] => println!("{} labs removed", reaper::remove_leftovers()?),
+        _ => return Err(Failure::Usage("which of these?".into())),
+    }
+    Ok(())
+}

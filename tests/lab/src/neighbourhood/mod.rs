@@ -1,0 +1,141 @@
+//! The demonstration that `scripts/run` starts: five routers in a line with a shortcut, a space on the last one, a table that
+//! keeps itself up to date, and the pages of two homes on 127.0.0.1. Runs until it is asked to stop.
+
+mod control;
+mod home;
+mod page;
+mod table;
+
+use std::io::{IsTerminal, Write};
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::error::{LabError, Result};
+use crate::lab::Lab;
+use crate::overlay::warrend::{Options, Warrend, start_with};
+use crate::topology::Topology;
+
+pub use control::{cut, heal, ping, shell};
+pub use home::run as run_home;
+
+/// Which node hosts the space.
+const HOST: usize = 4;
+/// What it is called.
+const SPACE: &str = "Garden club";
+/// Homes whose pages are shown, and the port for each on 127.0.0.1.
+const PAGES: [(usize, u16); 2] = [(0, 8480), (2, 8481)];
+/// How often the table is drawn anew.
+const EVERY: Duration = Duration::from_millis(1500);
+
+/// Starts the neighbourhood and keeps it until SIGINT or SIGTERM.
+pub fn run() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(LabError::io("starting the runtime"))?;
+    let ended = runtime.block_on(show());
+    // Whoever looks at the terminal sees that the long silence was tidying up.
+    println!("stopped; everything removed");
+    ended
+}
+
+async fn show() -> Result<()> {
+    let mut stop = Stop::listen()?;
+    let lab = Lab::new(Topology::neighbourhood())?;
+    control::remember(&lab)?;
+    println!("starting five routers, each in a network namespace of its own ...");
+    let (mut daemons, addresses) = start_with(&lab, |node| Options {
+        open: vec!["tcp/5201".into(), "udp/5201".into()],
+        space: (node == HOST).then(|| SPACE.to_owned()),
+        ..Options::default()
+    })?;
+    for (node, port) in PAGES {
+        page::forward(port, daemons[node].web_socket()).await?;
+    }
+    let head = head(&lab);
+    let terminal = std::io::stdout().is_terminal();
+    let mut shown = String::new();
+    loop {
+        let table = table::draw(&daemons, &addresses);
+        if terminal {
+            // Home, the text with each line's rest erased, then everything below erased.
+            let text = format!("{head}\n{table}").replace('\n', "\x1b[K\n");
+            print!("\x1b[H\x1b[2J{text}");
+        } else if shown.is_empty() {
+            println!("{head}\n{table}");
+        } else if table != shown {
+            println!("{table}");
+        }
+        // A reader that has gone away ends the demonstration like Ctrl-C.
+        if std::io::stdout().flush().is_err() {
+            return Ok(());
+        }
+        shown = table;
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stop.wait() => break,
+        }
+        for daemon in &mut daemons {
+            daemon.process()?.check()?;
+        }
+    }
+    println!("stopping ...");
+    stop_all(&mut daemons)
+}
+
+fn stop_all(daemons: &mut [Warrend]) -> Result<()> {
+    for daemon in daemons {
+        daemon.process()?.stop(Duration::from_secs(5))?;
+    }
+    Ok(())
+}
+
+/// What stands above the table: how to look at it and how to break it.
+fn head(lab: &Lab) -> String {
+    let names = &lab.topology().names;
+    let mut text = String::from(
+        "Warren: a neighbourhood of five routers on this machine, linked as if by radio\n\n    A --- B --- C --- D --- E\n          \\___________/\n\n",
+    );
+    for (node, port) in PAGES {
+        text += &format!(
+            "the page of {}'s home: http://127.0.0.1:{port}/   (the space \"{SPACE}\" lives on {})\n",
+            names[node], names[HOST]
+        );
+    }
+    text += "\nin another terminal:\n  scripts/run cut B C         both ends see the link go down (add `silent`: nobody is told)\n  scripts/run heal B C\n  scripts/run ping A E        \n  scripts/run shell A         a shell inside A: ping, curl and iperf3 to the others' addresses (port 5201 is open)\n  Ctrl-C here stops and removes everything\n";
+    text
+}
+
+/// The two signals that ask a program to end.
+struct Stop {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn listen() -> Result<Self> {
+        let on = |kind| signal(kind).map_err(LabError::io("listening for signals"));
+        Ok(Self {
+            interrupt: on(SignalKind::interrupt())?,
+            terminate: on(SignalKind::terminate())?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Name of the node with an address, or the address.
+fn name_of(daemons: &[Warrend], addresses: &[Ipv6Addr], address: &str) -> String {
+    address
+        .parse::<Ipv6Addr>()
+        .ok()
+        .and_then(|a| addresses.iter().position(|b| *b == a))
+        .map_or_else(|| address.to_owned(), |index| daemons[index].name.clone())
+}

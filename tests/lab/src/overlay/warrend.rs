@@ -1,0 +1,304 @@
+//! `warrend` in a lab: writes its configuration, has it make its keys, starts it, and asks it over its control socket.
+//! Knows only what the daemon's documentation promises.
+
+use std::fs;
+use std::net::Ipv6Addr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::command::run;
+use crate::error::{LabError, Result};
+use crate::lab::Lab;
+use crate::overlay::Running;
+use crate::process::Process;
+use crate::topology::NodeIndex;
+
+/// How long a daemon may take to open its control socket.
+const START_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The binary: `WARREND`, or the one beside this program, or the one of the build folder that a test runs in.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("WARREND") {
+        return Ok(PathBuf::from(path));
+    }
+    let this = std::env::current_exe().map_err(LabError::io("finding this program's own path"))?;
+    this.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("warrend"))
+        .find(|path| path.is_file())
+        .ok_or_else(|| {
+            LabError::Unknown(format!(
+                "warrend beside {}: build it, or set WARREND to its path",
+                this.display()
+            ))
+        })
+}
+
+/// What one node's daemon is asked to be.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Ports that the island may reach, as in `network.open`.
+    pub open: Vec<String>,
+    /// Name of a space that it hosts.
+    pub space: Option<String>,
+    /// User to drop to.
+    pub user: Option<String>,
+    /// Addresses beside its unix socket on which it serves its page.
+    pub web: Vec<String>,
+    /// Instead of TUN and interfaces: userspace networking, with UDP on this address.
+    pub userspace: Option<String>,
+    /// UDP peers, with `userspace`.
+    pub peers: Vec<String>,
+}
+
+/// One node's daemon: its files, and once started its process.
+#[derive(Debug)]
+pub struct Warrend {
+    /// The node's name.
+    pub name: String,
+    folder: PathBuf,
+    namespace: Option<String>,
+    process: Option<Process>,
+}
+
+/// A string in TOML's basic notation. JSON's is the same for everything that a lab writes.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+fn list(texts: &[String]) -> String {
+    format!(
+        "[{}]",
+        texts
+            .iter()
+            .map(|t| quoted(t))
+            .collect::<Vec<_>>()
+            .join(", ")
+    )
+}
+
+impl Warrend {
+    /// Prepares the daemon of a lab's node: configuration and keys.
+    pub fn prepare(lab: &Lab, node: NodeIndex, options: &Options) -> Result<Self> {
+        let name = lab.topology().names[node].clone();
+        let interfaces: Vec<String> = lab
+            .topology()
+            .neighbours(node)
+            .into_iter()
+            .map(|n| lab.topology().interface(n))
+            .collect();
+        let folder = lab.folder().join(&name);
+        Self::prepare_in(
+            &folder,
+            &name,
+            Some(lab.namespace(node)),
+            &interfaces,
+            options,
+        )
+    }
+
+    /// Prepares a daemon in a folder of its own.
+    pub fn prepare_in(
+        folder: &Path,
+        name: &str,
+        namespace: Option<String>,
+        interfaces: &[String],
+        options: &Options,
+    ) -> Result<Self> {
+        fs::create_dir_all(folder).map_err(LabError::io(format!("making {}", folder.display())))?;
+        let daemon = Self {
+            name: name.to_owned(),
+            folder: folder.to_owned(),
+            namespace,
+            process: None,
+        };
+        let config = daemon.configuration(interfaces, options);
+        fs::write(daemon.config(), config).map_err(LabError::io(format!(
+            "writing {}",
+            daemon.config().display()
+        )))?;
+        run(
+            &binary()?.to_string_lossy(),
+            &["init", "--config", &daemon.config().to_string_lossy()],
+        )?;
+        Ok(daemon)
+    }
+
+    /// A daemon that somebody else has prepared and started, to ask it.
+    pub fn find(folder: &Path, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            folder: folder.to_owned(),
+            namespace: None,
+            process: None,
+        }
+    }
+
+    fn configuration(&self, interfaces: &[String], options: &Options) -> String {
+        let mut text = format!("version = 1\nname = {}\n", quoted(&self.name));
+        text += &format!(
+            "state = {}\n",
+            quoted(&self.folder.join("state").to_string_lossy())
+        );
+        if let Some(user) = &options.user {
+            text += &format!("user = {}\n", quoted(user));
+        }
+        text += "\n[log]\nlevel = \"info\"\n";
+        for interface in interfaces {
+            text += &format!("\n[[mesh.interface]]\nname = {}\n", quoted(interface));
+        }
+        if let Some(listen) = &options.userspace {
+            text += &format!(
+                "\n[mesh.udp]\nlisten = {}\npeers = {}\n",
+                quoted(listen),
+                list(&options.peers)
+            );
+        }
+        let mode = if options.userspace.is_some() {
+            "userspace"
+        } else {
+            "tun"
+        };
+        text += &format!(
+            "\n[network]\nmode = \"{mode}\"\nopen = {}\n",
+            list(&options.open)
+        );
+        if options.userspace.is_none() {
+            text += "tun = \"warren0\"\n";
+        }
+        text += &format!(
+            "\n[control]\nsocket = {}\n",
+            quoted(&self.control_socket().to_string_lossy())
+        );
+        let mut web = vec![format!("unix:{}", self.web_socket().display())];
+        web.extend(options.web.iter().cloned());
+        text += &format!("\n[web]\nlisten = {}\n", list(&web));
+        if let Some(space) = &options.space {
+            text += &format!(
+                "\n[[space]]\nid = \"garden\"\nname = {}\nvisible = true\nport = 7447\n",
+                quoted(space)
+            );
+        }
+        text
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("warren.toml")
+    }
+
+    /// Its control socket.
+    pub fn control_socket(&self) -> PathBuf {
+        self.folder.join("control.sock")
+    }
+
+    /// The unix socket on which it serves its page.
+    pub fn web_socket(&self) -> PathBuf {
+        self.folder.join("http.sock")
+    }
+
+    /// Its log file.
+    pub fn log_file(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    /// Starts the daemon. Does not wait.
+    pub fn start(&mut self) -> Result<()> {
+        let config = self.config();
+        self.process = Some(Process::start(
+            &format!("warrend on {}", self.name),
+            self.namespace.as_deref(),
+            &binary()?,
+            &["run", "--config", &config.to_string_lossy()],
+            &self.log_file(),
+        )?);
+        Ok(())
+    }
+
+    /// Waits until it answers on its control socket and returns its address.
+    pub fn wait_for_address(&mut self) -> Result<Ipv6Addr> {
+        let begin = Instant::now();
+        loop {
+            if let Some(process) = &mut self.process {
+                process.check()?;
+            }
+            if self.control_socket().exists()
+                && let Ok(status) = self.ask("status")
+            {
+                let text = status["address"].as_str().unwrap_or("");
+                return text
+                    .parse()
+                    .map_err(|_| LabError::answer("warrend status", &status.to_string()));
+            }
+            if begin.elapsed() > START_PATIENCE {
+                return Err(LabError::Timeout {
+                    what: format!("warrend on {} to answer", self.name),
+                    after: START_PATIENCE,
+                });
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What `warrend SUBCOMMAND --json` says of this node.
+    pub fn ask(&self, subcommand: &str) -> Result<Value> {
+        let config = self.config();
+        let text = run(
+            &binary()?.to_string_lossy(),
+            &[subcommand, "--json", "--config", &config.to_string_lossy()],
+        )?;
+        serde_json::from_str(&text)
+            .map_err(|_| LabError::answer(format!("warrend {subcommand} --json"), &text))
+    }
+
+    /// The running daemon.
+    pub fn process(&mut self) -> Result<&mut Process> {
+        self.process
+            .as_mut()
+            .ok_or_else(|| LabError::Unknown(format!("running warrend on {}", self.name)))
+    }
+
+    /// Gives up the daemon's files and keeps the process.
+    fn into_process(self) -> Result<Process> {
+        self.process
+            .ok_or_else(|| LabError::Unknown(format!("running warrend on {}", self.name)))
+    }
+}
+
+/// Prepares and starts a daemon on every node, each with the options that `options` gives for it. Keys are made before the
+/// first one starts, so that they start together.
+pub fn start_with(
+    lab: &Lab,
+    options: impl Fn(NodeIndex) -> Options,
+) -> Result<(Vec<Warrend>, Vec<Ipv6Addr>)> {
+    let mut daemons = (0..lab.topology().len())
+        .map(|node| Warrend::prepare(lab, node, &options(node)))
+        .collect::<Result<Vec<_>>>()?;
+    for daemon in &mut daemons {
+        daemon.start()?;
+    }
+    let addresses = daemons
+        .iter_mut()
+        .map(Warrend::wait_for_address)
+        .collect::<Result<Vec<_>>>()?;
+    Ok((daemons, addresses))
+}
+
+/// Starts it on every node.
+pub fn start_everywhere(lab: &Lab, open: &[&str]) -> Result<Running> {
+    let options = Options {
+        open: open.iter().map(|o| (*o).to_owned()).collect(),
+        ..Options::default()
+    };
+    let (daemons, addresses) = start_with(lab, |_| options.clone())?;
+    Ok(Running {
+        daemons: daemons
+            .into_iter()
+            .map(Warrend::into_process)
+            .collect::<Result<Vec<_>>>()?,
+        addresses,
+    })
+}
