@@ -5,6 +5,7 @@ pub mod crypto;
 pub mod deliver;
 pub mod descriptor;
 pub mod identity;
+pub mod link;
 pub mod message;
 pub mod node;
 pub mod packet;

@@ -7,8 +7,10 @@
 //! | `kdf` | labelled keys, short tags | BLAKE3 keyed mode |
 //! | `replay` | 64-bit counters sent as 32 bits, sliding window | RFC 4304 appendix A, RFC 6479 |
 //! | `noise` | XX, XXpsk2 and IK handshakes | Noise revision 34, by `snow` |
+//! | `cookie` | proof of address before curve work | WireGuard, sections 5.4.4 and 5.4.7 |
 
 pub mod aead;
+pub mod cookie;
 pub mod kdf;
 pub mod noise;
 pub mod replay;
