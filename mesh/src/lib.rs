@@ -11,6 +11,8 @@ pub mod node;
 pub mod packet;
 pub mod rng;
 pub mod routing;
+pub mod service;
+pub mod session;
 pub mod time;
 pub mod timers;
 pub mod transmit;

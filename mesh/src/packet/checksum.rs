@@ -89,7 +89,10 @@ mod tests {
             let bytes: Vec<u8> = (1..=len as u8).map(|b| b.wrapping_mul(77)).collect();
             let mut padded = bytes.clone();
             padded.resize(12, 0);
-            assert_eq!(Sum::default().add(&bytes).folded(), Sum::default().add(&padded).folded());
+            assert_eq!(
+                Sum::default().add(&bytes).folded(),
+                Sum::default().add(&padded).folded()
+            );
         }
     }
 
@@ -98,7 +101,10 @@ mod tests {
         let mut packet = [0; 48];
         assert!(complete(&mut packet, 40, 6).is_ok());
         for (start, offset) in [(40, 8), (49, 0), (usize::MAX, 2), (40, usize::MAX), (40, 5)] {
-            assert_eq!(complete(&mut packet, start, offset), Err(PacketError::ChecksumPlace));
+            assert_eq!(
+                complete(&mut packet, start, offset),
+                Err(PacketError::ChecksumPlace)
+            );
         }
     }
 }

@@ -78,7 +78,11 @@ const RECENT: Duration = Duration::from_secs(5);
 impl Flows {
     /// A packet of this flow leaves.
     pub fn outbound(&mut self, now: Instant, key: FlowKey, closes: bool) {
-        if !closes && self.recent_out.is_some_and(|(recent, until)| recent == key && now < until) {
+        if !closes
+            && self
+                .recent_out
+                .is_some_and(|(recent, until)| recent == key && now < until)
+        {
             return;
         }
         match self.flows.get_mut(&key) {
@@ -106,7 +110,11 @@ impl Flows {
 
     /// Whether a packet that came in belongs to a flow begun here.
     pub fn inbound(&mut self, now: Instant, key: FlowKey, closes: bool) -> bool {
-        if !closes && self.recent_in.is_some_and(|(recent, until)| recent == key && now < until) {
+        if !closes
+            && self
+                .recent_in
+                .is_some_and(|(recent, until)| recent == key && now < until)
+        {
             return true;
         }
         let Some(flow) = self.flows.get_mut(&key) else {
@@ -132,15 +140,33 @@ impl Flows {
     }
 
     fn evict(&mut self, now: Instant) {
-        self.flows.retain(|key, flow| now.since(flow.used) <= flow.timeout(key.protocol));
+        self.flows
+            .retain(|key, flow| now.since(flow.used) <= flow.timeout(key.protocol));
         let goal = MAX_FLOWS - MAX_FLOWS / 8;
         if self.flows.len() > goal {
             let rank = |flow: &Flow| (flow.state == State::Answered, flow.used);
-            let mut ranks: Vec<_> = self.flows.iter().map(|(key, flow)| (rank(flow), key.peer, key.protocol, key.local_port, key.remote_port)).collect();
+            let mut ranks: Vec<_> = self
+                .flows
+                .iter()
+                .map(|(key, flow)| {
+                    (
+                        rank(flow),
+                        key.peer,
+                        key.protocol,
+                        key.local_port,
+                        key.remote_port,
+                    )
+                })
+                .collect();
             let surplus = ranks.len() - goal;
             ranks.select_nth_unstable(surplus - 1);
             for (_, peer, protocol, local_port, remote_port) in ranks.into_iter().take(surplus) {
-                self.flows.remove(&FlowKey { peer, protocol, local_port, remote_port });
+                self.flows.remove(&FlowKey {
+                    peer,
+                    protocol,
+                    local_port,
+                    remote_port,
+                });
             }
         }
         self.recent_in = None;

@@ -1,11 +1,9 @@
 //! ICMPv6 errors (RFC 4443) that this node makes for its own programs and for its peers. Never answers echo: the
-//! operating system does that.
+//! operating system does that. How many may go out (RFC 4443, section 2.4 f) the caller decides with [`error_limit`].
 
-use core::time::Duration;
-
+use super::bucket::TokenBucket;
 use super::checksum::Sum;
 use super::ipv6::{self, HEADER_LEN, Header, ICMPV6, MIN_MTU};
-use crate::time::Instant;
 
 /// Redirect (RFC 4861): counts as an error here, as RFC 4443 demands.
 const REDIRECT: u8 = 137;
@@ -39,6 +37,11 @@ impl Problem {
             Self::TooBig { mtu } => (2, 0, if mtu < MIN_MTU { MIN_MTU } else { mtu } as u32),
         }
     }
+}
+
+/// The limit RFC 4443 (section 2.4 f) asks for: 50 errors at once and 100 a second.
+pub fn error_limit() -> TokenBucket {
+    TokenBucket::new(50, 100)
 }
 
 /// Writes the error that answers a packet into `out` and returns its length, or nothing if RFC 4443 (section 2.4 e)
@@ -100,50 +103,6 @@ pub fn error(
     Some(len)
 }
 
-/// How many errors may go out: a token bucket (RFC 4443, section 2.4 f), by default 50 at once and 100 a second.
-#[derive(Clone, Debug)]
-pub struct ErrorLimit {
-    tokens: u32,
-    burst: u32,
-    interval: Duration,
-    filled: Instant,
-}
-
-impl Default for ErrorLimit {
-    fn default() -> Self {
-        Self::new(50, 100)
-    }
-}
-
-impl ErrorLimit {
-    /// A full bucket of `burst` errors that fills by `per_second` (at least 1).
-    pub fn new(burst: u32, per_second: u32) -> Self {
-        Self {
-            tokens: burst,
-            burst,
-            interval: Duration::from_secs(1) / per_second.max(1),
-            filled: Instant::ZERO,
-        }
-    }
-
-    /// Whether one more error may go out now; takes a token if so.
-    pub fn allow(&mut self, now: Instant) -> bool {
-        let passed = now.since(self.filled).as_micros();
-        let gained = passed / self.interval.as_micros().max(1);
-        if gained >= u128::from(self.burst - self.tokens) {
-            self.tokens = self.burst;
-            self.filled = now;
-        } else {
-            let gained = gained as u32;
-            self.tokens += gained;
-            self.filled = self.filled + self.interval * gained;
-        }
-        let allowed = self.tokens > 0;
-        self.tokens -= u32::from(allowed);
-        allowed
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,12 +128,21 @@ mod tests {
         let bytes = packet(ipv6::UDP, &[9; 1400], 0xfc);
         for cut in [40, 48, 1440] {
             let (head, payload) = bytes.split_at(cut);
-            let len = error(Problem::TooBig { mtu: 1300 }, &[3; 16], head, payload, &mut out).unwrap();
+            let len = error(
+                Problem::TooBig { mtu: 1300 },
+                &[3; 16],
+                head,
+                payload,
+                &mut out,
+            )
+            .unwrap();
             assert_eq!(len, 1280);
             assert_eq!(out[40..42], [2, 0]);
             assert_eq!(out[44..48], 1300_u32.to_be_bytes());
             assert_eq!(out[48..], bytes[..1232]);
-            let sum = Sum::default().add_pseudo_header(&[3; 16], &[0xfc; 16], 1240, ICMPV6).add(&out[40..]);
+            let sum = Sum::default()
+                .add_pseudo_header(&[3; 16], &[0xfc; 16], 1240, ICMPV6)
+                .add(&out[40..]);
             assert_eq!(sum.finish(), 0);
         }
     }
@@ -182,7 +150,9 @@ mod tests {
     #[test]
     fn errors_redirects_and_multicast_get_no_answer() {
         let mut out = [0; MAX_ERROR_LEN];
-        let mut answer = |bytes: &[u8], payload: &[u8]| error(Problem::NoRoute, &[3; 16], bytes, payload, &mut out);
+        let mut answer = |bytes: &[u8], payload: &[u8]| {
+            error(Problem::NoRoute, &[3; 16], bytes, payload, &mut out)
+        };
         assert!(answer(&packet(ICMPV6, &[128, 0, 0, 0, 0, 0, 0, 0], 0xfc), &[]).is_some());
         assert!(answer(&packet(ICMPV6, &[1, 0, 0, 0, 0, 0, 0, 0], 0xfc), &[]).is_none());
         assert!(answer(&packet(ICMPV6, &[137, 0, 0, 0, 0, 0, 0, 0], 0xfc), &[]).is_none());
@@ -193,15 +163,5 @@ mod tests {
         let mut from_nobody = packet(ipv6::UDP, &[0; 8], 0xfc);
         from_nobody[8..24].fill(0);
         assert!(answer(&from_nobody, &[]).is_none());
-    }
-
-    #[test]
-    fn the_bucket_lets_a_burst_pass_and_then_the_rate() {
-        let mut limit = ErrorLimit::new(3, 10);
-        let start = Instant::from_micros(5_000_000);
-        assert_eq!((0..10).filter(|_| limit.allow(start)).count(), 3);
-        let later = start + Duration::from_millis(250);
-        assert_eq!((0..10).filter(|_| limit.allow(later)).count(), 2);
-        assert!(limit.allow(start + Duration::from_millis(300)));
     }
 }

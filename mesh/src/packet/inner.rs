@@ -69,7 +69,11 @@ impl InnerHeader {
         match self {
             Self::Ipv6(header) => {
                 let label = header.flow_label.to_be_bytes();
-                let flag = if header.unfilled_checksum { UNFILLED } else { 0 };
+                let flag = if header.unfilled_checksum {
+                    UNFILLED
+                } else {
+                    0
+                };
                 [
                     flag | label[1] & 0x0f,
                     label[2],
@@ -81,7 +85,9 @@ impl InnerHeader {
             }
             Self::Control { message, request } => {
                 let request = request.to_be_bytes();
-                [CONTROL, message, request[0], request[1], request[2], request[3]]
+                [
+                    CONTROL, message, request[0], request[1], request[2], request[3],
+                ]
             }
         }
     }
@@ -103,9 +109,10 @@ impl InnerHeader {
                 }
                 Ok(Self::Ipv6(header))
             }
-            1 if first == CONTROL => {
-                Ok(Self::Control { message: a, request: u32::from_be_bytes([b, c, d, e]) })
-            }
+            1 if first == CONTROL => Ok(Self::Control {
+                message: a,
+                request: u32::from_be_bytes([b, c, d, e]),
+            }),
             _ => Err(PacketError::InnerKind),
         }
     }
@@ -135,7 +142,8 @@ impl<'a> Compressed<'a> {
         checksum: Checksum,
     ) -> Result<Self, PacketError> {
         let header = Header::parse(head, head.len() + rest_len)?;
-        let destination = NodeAddress::from_bytes(header.destination).ok_or(PacketError::Address)?;
+        let destination =
+            NodeAddress::from_bytes(header.destination).ok_or(PacketError::Address)?;
         if header.source != *own.as_bytes() {
             return Err(PacketError::Address);
         }
@@ -143,11 +151,18 @@ impl<'a> Compressed<'a> {
         let mut unfilled_checksum = false;
         if let Checksum::Partial { start, offset } = checksum {
             let fits = usize::from(offset) + 2 <= usize::from(header.payload_len);
-            if usize::from(start) == HEADER_LEN && checksum_offset(header.next_header) == Some(offset) && fits {
+            if usize::from(start) == HEADER_LEN
+                && checksum_offset(header.next_header) == Some(offset)
+                && fits
+            {
                 unfilled_checksum = true;
             } else {
-                let start = usize::from(start).checked_sub(HEADER_LEN).ok_or(PacketError::ChecksumPlace)?;
-                if start + usize::from(offset) + 2 > usize::from(header.payload_len) || offset % 2 != 0 {
+                let start = usize::from(start)
+                    .checked_sub(HEADER_LEN)
+                    .ok_or(PacketError::ChecksumPlace)?;
+                if start + usize::from(offset) + 2 > usize::from(header.payload_len)
+                    || offset % 2 != 0
+                {
                     return Err(PacketError::ChecksumPlace);
                 }
                 complete = Some((start, usize::from(offset)));
@@ -185,7 +200,12 @@ impl<'a> Compressed<'a> {
 
 impl CompactIpv6 {
     /// The fixed header of a packet from `source` to `destination` with `payload_len` bytes behind it.
-    pub fn expand(&self, source: &NodeAddress, destination: &NodeAddress, payload_len: u16) -> Header {
+    pub fn expand(
+        &self,
+        source: &NodeAddress,
+        destination: &NodeAddress,
+        payload_len: u16,
+    ) -> Header {
         Header {
             traffic_class: self.traffic_class,
             flow_label: self.flow_label,
@@ -221,16 +241,26 @@ impl CompactIpv6 {
         }
         let offset = checksum_offset(self.next_header).ok_or(PacketError::ChecksumPlace)?;
         let place = usize::from(offset);
-        let field = rest.get_mut(place..place + 2).ok_or(PacketError::ChecksumPlace)?;
+        let field = rest
+            .get_mut(place..place + 2)
+            .ok_or(PacketError::ChecksumPlace)?;
         let pseudo = checksum::Sum::default()
-            .add_pseudo_header(&header.source, &header.destination, payload_len.into(), self.next_header)
+            .add_pseudo_header(
+                &header.source,
+                &header.destination,
+                payload_len.into(),
+                self.next_header,
+            )
             .folded();
         field.copy_from_slice(&pseudo.to_be_bytes());
         if fill {
             checksum::complete(out, HEADER_LEN, place)?;
             return Ok(Checksum::Complete);
         }
-        Ok(Checksum::Partial { start: HEADER_LEN as u16, offset })
+        Ok(Checksum::Partial {
+            start: HEADER_LEN as u16,
+            offset,
+        })
     }
 }
 
@@ -241,14 +271,22 @@ mod tests {
     #[test]
     fn unknown_kinds_and_impossible_checksums_are_refused() {
         for first in 0x21..=0xff {
-            assert_eq!(InnerHeader::parse([first, 0, 0, 0, 0, 0]), Err(PacketError::InnerKind));
+            assert_eq!(
+                InnerHeader::parse([first, 0, 0, 0, 0, 0]),
+                Err(PacketError::InnerKind)
+            );
         }
-        assert_eq!(InnerHeader::parse([0x10, 0, 0, 0, 132, 64]), Err(PacketError::ChecksumPlace));
+        assert_eq!(
+            InnerHeader::parse([0x10, 0, 0, 0, 132, 64]),
+            Err(PacketError::ChecksumPlace)
+        );
     }
 
     #[test]
     fn a_foreign_source_or_destination_is_refused() {
-        let node = |last| NodeAddress::from_bytes([0xfc, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]).unwrap();
+        let node = |last| {
+            NodeAddress::from_bytes([0xfc, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]).unwrap()
+        };
         let packet = |source: [u8; 16], destination: [u8; 16]| {
             Header {
                 traffic_class: 0,
@@ -263,15 +301,28 @@ mod tests {
         };
         let (a, b) = (node(1), node(2));
         let good = packet(*a.as_bytes(), *b.as_bytes());
-        assert_eq!(Compressed::new(&a, &good, 0, Checksum::Complete).unwrap().destination, b);
-        assert_eq!(Compressed::new(&b, &good, 0, Checksum::Complete).unwrap_err(), PacketError::Address);
+        assert_eq!(
+            Compressed::new(&a, &good, 0, Checksum::Complete)
+                .unwrap()
+                .destination,
+            b
+        );
+        assert_eq!(
+            Compressed::new(&b, &good, 0, Checksum::Complete).unwrap_err(),
+            PacketError::Address
+        );
         let outside = packet(*a.as_bytes(), [0x20; 16]);
-        assert_eq!(Compressed::new(&a, &outside, 0, Checksum::Complete).unwrap_err(), PacketError::Address);
+        assert_eq!(
+            Compressed::new(&a, &outside, 0, Checksum::Complete).unwrap_err(),
+            PacketError::Address
+        );
     }
 
     #[test]
     fn a_checksum_behind_an_extension_header_is_filled_in_by_the_sender() {
-        let node = |last| NodeAddress::from_bytes([0xfc, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]).unwrap();
+        let node = |last| {
+            NodeAddress::from_bytes([0xfc, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]).unwrap()
+        };
         let (a, b) = (node(1), node(2));
         let header = Header {
             traffic_class: 0,
@@ -282,13 +333,23 @@ mod tests {
             source: *a.as_bytes(),
             destination: *b.as_bytes(),
         };
-        let pseudo = checksum::Sum::default().add_pseudo_header(a.as_bytes(), b.as_bytes(), 9, ipv6::UDP).folded();
+        let pseudo = checksum::Sum::default()
+            .add_pseudo_header(a.as_bytes(), b.as_bytes(), 9, ipv6::UDP)
+            .folded();
         let mut packet = header.to_bytes().to_vec();
         packet.extend([ipv6::UDP, 0, 1, 4, 0, 0, 0, 0, 0, 1, 0, 2, 0, 9]);
         packet.extend(pseudo.to_be_bytes());
         packet.push(0x55);
-        let compressed =
-            Compressed::new(&a, &packet[..48], 9, Checksum::Partial { start: 48, offset: 6 }).unwrap();
+        let compressed = Compressed::new(
+            &a,
+            &packet[..48],
+            9,
+            Checksum::Partial {
+                start: 48,
+                offset: 6,
+            },
+        )
+        .unwrap();
         assert!(!compressed.header.unfilled_checksum);
         let mut out = [0; 17];
         compressed.write_payload(&packet[48..], &mut out).unwrap();
@@ -297,7 +358,16 @@ mod tests {
             .add(&out[8..]);
         assert_eq!(sum.finish(), 0);
         assert_eq!(
-            Compressed::new(&a, &packet, 0, Checksum::Partial { start: 48, offset: 8 }).unwrap_err(),
+            Compressed::new(
+                &a,
+                &packet,
+                0,
+                Checksum::Partial {
+                    start: 48,
+                    offset: 8
+                }
+            )
+            .unwrap_err(),
             PacketError::ChecksumPlace
         );
     }

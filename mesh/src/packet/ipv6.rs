@@ -114,7 +114,11 @@ pub fn upper(next_header: u8, bytes: &[u8]) -> Result<Upper, PacketError> {
     let mut fragment = None;
     for position in 0..=MAX_EXTENSION_HEADERS {
         let offset = bytes.len() - reader.rest().len();
-        let here = Upper { protocol, offset, fragment };
+        let here = Upper {
+            protocol,
+            offset,
+            fragment,
+        };
         match protocol {
             HOP_BY_HOP if position > 0 => return Err(PacketError::ExtensionHeaders),
             HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | MOBILITY | HOST_IDENTITY | SHIM6 => {
@@ -144,7 +148,11 @@ pub fn upper(next_header: u8, bytes: &[u8]) -> Result<Upper, PacketError> {
                 }
                 if found.offset > 0 {
                     // What follows is the middle of something: no headers to read there.
-                    return Ok(Upper { protocol, offset: offset + 8, fragment });
+                    return Ok(Upper {
+                        protocol,
+                        offset: offset + 8,
+                        fragment,
+                    });
                 }
             }
             _ => return Ok(here),
@@ -191,7 +199,14 @@ mod tests {
         bytes.extend([0; 20]);
         let found = upper(HOP_BY_HOP, &bytes).unwrap();
         assert_eq!((found.protocol, found.offset), (TCP, 40));
-        assert_eq!(found.fragment, Some(Fragment { identification: 9, offset: 0, more: true }));
+        assert_eq!(
+            found.fragment,
+            Some(Fragment {
+                identification: 9,
+                offset: 0,
+                more: true
+            })
+        );
     }
 
     #[test]
@@ -199,18 +214,34 @@ mod tests {
         let chain: Vec<u8> = core::iter::repeat_n([DESTINATION_OPTIONS, 0, 0, 0, 0, 0, 0, 0], 40)
             .flatten()
             .collect();
-        assert_eq!(upper(DESTINATION_OPTIONS, &chain), Err(PacketError::ExtensionHeaders));
-        assert_eq!(upper(DESTINATION_OPTIONS, &[HOP_BY_HOP, 0, 0, 0, 0, 0, 0, 0, 0]), Err(PacketError::ExtensionHeaders));
-        assert_eq!(upper(ROUTING, &[TCP, 1, 0, 0, 0, 0, 0, 0]), Err(PacketError::Truncated));
+        assert_eq!(
+            upper(DESTINATION_OPTIONS, &chain),
+            Err(PacketError::ExtensionHeaders)
+        );
+        assert_eq!(
+            upper(DESTINATION_OPTIONS, &[HOP_BY_HOP, 0, 0, 0, 0, 0, 0, 0, 0]),
+            Err(PacketError::ExtensionHeaders)
+        );
+        assert_eq!(
+            upper(ROUTING, &[TCP, 1, 0, 0, 0, 0, 0, 0]),
+            Err(PacketError::Truncated)
+        );
     }
 
     #[test]
     fn a_later_fragment_is_not_read_any_further() {
         let found = upper(FRAGMENT, &[TCP, 0, 0, 9, 0, 0, 0, 5]).unwrap();
-        assert_eq!(found, Upper {
-            protocol: TCP,
-            offset: 8,
-            fragment: Some(Fragment { identification: 5, offset: 1, more: true }),
-        });
+        assert_eq!(
+            found,
+            Upper {
+                protocol: TCP,
+                offset: 8,
+                fragment: Some(Fragment {
+                    identification: 5,
+                    offset: 1,
+                    more: true
+                }),
+            }
+        );
     }
 }

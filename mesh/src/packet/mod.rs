@@ -1,5 +1,6 @@
 //! IPv6 packets of people's programs: headers, errors, what may come in. Nothing here touches a device or a clock.
 
+pub mod bucket;
 pub mod checksum;
 mod flows;
 pub mod icmpv6;

@@ -11,14 +11,14 @@
 //! | a first fragment without ports, headers out of order, everything else | refused |
 //!
 //! The node answers a refused packet with ICMPv6 "administratively prohibited" at a limited rate
-//! ([`super::icmpv6::ErrorLimit`]): a person sees at once that a port is closed, and the node's existence is no secret
+//! ([`super::icmpv6::error_limit`]): a person sees at once that a port is closed, and the node's existence is no secret
 //! to somebody who has a session with it. Above that rate packets are dropped silently.
 
 use core::time::Duration;
 
+use super::PacketError;
 use super::flows::{FlowKey, Flows};
 use super::ipv6::{self, Fragment, ICMPV6, TCP, UDP, Upper};
-use super::PacketError;
 use crate::identity::NodeAddress;
 use crate::time::Instant;
 
@@ -93,10 +93,17 @@ struct Ports {
 
 impl Ports {
     fn read(upper: &Upper, bytes: &[u8]) -> Result<Self, PacketError> {
-        let mut ports = Self { protocol: upper.protocol, source: 0, destination: 0, tcp_flags: 0 };
+        let mut ports = Self {
+            protocol: upper.protocol,
+            source: 0,
+            destination: 0,
+            tcp_flags: 0,
+        };
         if matches!(upper.protocol, TCP | UDP) {
-            let header: &[u8; 8] =
-                bytes.get(upper.offset..).and_then(<[u8]>::first_chunk).ok_or(PacketError::Truncated)?;
+            let header: &[u8; 8] = bytes
+                .get(upper.offset..)
+                .and_then(<[u8]>::first_chunk)
+                .ok_or(PacketError::Truncated)?;
             ports.source = u16::from_be_bytes([header[0], header[1]]);
             ports.destination = u16::from_be_bytes([header[2], header[3]]);
         }
@@ -120,7 +127,10 @@ impl Ports {
 impl Gate {
     /// A gate with the owner's rules and no flows.
     pub fn new(policy: Policy) -> Self {
-        Self { policy, ..Self::default() }
+        Self {
+            policy,
+            ..Self::default()
+        }
     }
 
     /// Changes the rules; flows stay.
@@ -161,7 +171,13 @@ impl Gate {
     }
 
     /// Whether a packet from `peer` may pass. `bytes` is everything that follows the IPv6 header.
-    pub fn inbound(&mut self, now: Instant, peer: &NodeAddress, next_header: u8, bytes: &[u8]) -> Verdict {
+    pub fn inbound(
+        &mut self,
+        now: Instant,
+        peer: &NodeAddress,
+        next_header: u8,
+        bytes: &[u8],
+    ) -> Verdict {
         if self.policy.open_all {
             return Verdict::Pass;
         }
@@ -176,14 +192,23 @@ impl Gate {
             return Verdict::Refuse;
         }
         if let Some(fragment) = upper.fragment.filter(|fragment| fragment.offset == 0) {
-            self.fragmented[self.next_fragmented] =
-                Some(Fragmented { peer: *peer, identification: fragment.identification, at: now });
+            self.fragmented[self.next_fragmented] = Some(Fragmented {
+                peer: *peer,
+                identification: fragment.identification,
+                at: now,
+            });
             self.next_fragmented = (self.next_fragmented + 1) % MAX_FRAGMENTED;
         }
         Verdict::Pass
     }
 
-    fn whole_passes(&mut self, now: Instant, peer: &NodeAddress, upper: &Upper, bytes: &[u8]) -> bool {
+    fn whole_passes(
+        &mut self,
+        now: Instant,
+        peer: &NodeAddress,
+        upper: &Upper,
+        bytes: &[u8],
+    ) -> bool {
         if upper.protocol == ICMPV6 {
             return bytes
                 .get(upper.offset)
