@@ -4,7 +4,8 @@
 //!
 //! Use: `initiator` or `responder`, then [`Handshake::write`] and [`Handshake::read`] in the order of the pattern (both
 //! append to a buffer), and [`Handshake::split`] after the last message. An agreement whose result is all zero (a point
-//! of small order, RFC 7748 section 6.1) is refused. A failed `read` leaves the handshake where it was.
+//! of small order, RFC 7748 section 6.1) is refused. A `read` that fails for want of the right keys leaves the handshake
+//! where it was; one that fails behind a genuine static key (a damaged payload) may not: start over.
 
 use blake2::{Blake2s256, Digest};
 use rand_chacha::ChaCha20Rng;
@@ -362,5 +363,145 @@ impl Cipher for ChaChaPoly {
             Ok(()) => Ok(text.len()),
             Err(_) => Err(snow::Error::Decrypt),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex<const N: usize>(text: &str) -> [u8; N] {
+        core::array::from_fn(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap())
+    }
+
+    /// The published vectors of the `cacophony` implementation: keys, prologue and payloads are the same in all.
+    fn cacophony(pattern: Pattern, hash: &str, first_transport: &str) {
+        let initiator =
+            hex::<32>("e61ef9919cde45dd5f82166404bd08e38bceb5dfdfded0a34c8df7ed542214d1");
+        let responder =
+            hex::<32>("4a3acbfdb163dec651dfa3194dece676d437029c62a408b4c5ea9114246e4893");
+        let known = x25519_public(&SecretKey::new(responder));
+        let build = |secret: &[u8; 32], ephemeral: &str, is_initiator: bool| {
+            let resolver = Resolver {
+                seed: SecretKey::new([0; 32]),
+            };
+            let ephemeral = hex::<32>(ephemeral);
+            let noise = pattern.name().parse().unwrap();
+            let mut builder = snow::Builder::with_resolver(noise, Box::new(resolver))
+                .prologue(b"John Galt")
+                .unwrap()
+                .local_private_key(secret)
+                .unwrap()
+                .fixed_ephemeral_key_for_testing_only(&ephemeral);
+            if is_initiator {
+                if pattern == Pattern::Ik {
+                    builder = builder.remote_public_key(&known).unwrap();
+                }
+                builder.build_initiator().unwrap()
+            } else {
+                builder.build_responder().unwrap()
+            }
+        };
+        let (ours, theirs) = (
+            "893e28b9dc6ca8d611ab664754b8ceb7bac5117349a4439a6b0569da977c464a",
+            "bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7793d5e63da6b375b",
+        );
+        let mut first = Handshake {
+            state: build(&initiator, ours, true),
+        };
+        let mut second = Handshake {
+            state: build(&responder, theirs, false),
+        };
+        let payloads: [&[u8]; 3] = [b"Ludwig von Mises", b"Murray Rothbard", b"F. A. Hayek"];
+        let messages = if pattern == Pattern::Ik { 2 } else { 3 };
+        for (number, payload) in payloads.into_iter().take(messages).enumerate() {
+            let (writer, reader) = if number % 2 == 0 {
+                (&mut first, &mut second)
+            } else {
+                (&mut second, &mut first)
+            };
+            let mut message = Vec::new();
+            writer.write(payload, &mut message).unwrap();
+            assert_eq!(reader.read(&message).unwrap(), payload);
+        }
+        let (first, second) = (first.split().unwrap(), second.split().unwrap());
+        assert_eq!(first.hash, hex::<32>(hash));
+        assert_eq!(second.hash, first.hash);
+        assert_eq!(first.send.as_bytes(), second.receive.as_bytes());
+        assert_eq!(first.receive.as_bytes(), second.send.as_bytes());
+        // The next sender is whose turn it is after the last handshake message.
+        let (key, text): (_, &[u8]) = if messages == 2 {
+            (first.send, payloads[2])
+        } else {
+            (second.send, b"Carl Menger")
+        };
+        let mut sealed = text.to_vec();
+        let tag = DataAead::new(key).seal(&[0; 12], &[], &mut sealed);
+        sealed.extend(tag);
+        assert_eq!(sealed, hex::<27>(first_transport));
+    }
+
+    #[test]
+    fn xx_reproduces_the_published_vector() {
+        cacophony(
+            Pattern::Xx,
+            "6c4c56cf71612f72d05ceb96c0155e6f4ea54a26b504c93de632a2db4a49d200",
+            "d5e83adfaac5dc324a68f1862df54549e56d209fba707205f328b2",
+        );
+    }
+
+    #[test]
+    fn ik_reproduces_the_published_vector() {
+        cacophony(
+            Pattern::Ik,
+            "48f3cb8bc9319da4ba1e9933991b1c4ed4034f1f126a76d3a1fbcfd7f94248d4",
+            "2c256ed08fcd08c2980f954ee4beaccb61c9581340f5dd2fd1cf3b",
+        );
+    }
+
+    fn parameters<'a>(pattern: Pattern, secret: &'a SecretKey) -> Parameters<'a> {
+        Parameters {
+            pattern,
+            prologue: b"test",
+            local_static: secret,
+            remote_static: None,
+            psk: None,
+        }
+    }
+
+    #[test]
+    fn the_same_randomness_makes_the_same_message_and_other_randomness_another() {
+        let secret = SecretKey::new([1; 32]);
+        let first = |seed| {
+            let mut rng = ChaCha20Rng::from_seed([seed; 32]);
+            let parameters = parameters(Pattern::Xx, &secret);
+            let mut message = Vec::new();
+            Handshake::initiator(parameters, &mut rng)
+                .unwrap()
+                .write(b"", &mut message)
+                .unwrap();
+            message
+        };
+        assert_eq!(first(1), first(1));
+        assert_ne!(first(1), first(2));
+        assert_eq!(first(1).len(), 32);
+    }
+
+    #[test]
+    fn steps_out_of_order_missing_keys_and_impossible_lengths_are_errors() {
+        let secret = SecretKey::new([1; 32]);
+        let mut rng = ChaCha20Rng::from_seed([1; 32]);
+        let mut build = |pattern| Handshake::initiator(parameters(pattern, &secret), &mut rng);
+        assert_eq!(build(Pattern::Ik).unwrap_err(), NoiseError::State);
+        let mut xx = build(Pattern::Xx).unwrap();
+        assert_eq!(xx.read(&[0; 96]), Err(NoiseError::State));
+        let mut out = b"before".to_vec();
+        let result = xx.write(&[0; MAX_MESSAGE], &mut out);
+        assert_eq!((result, out.len()), (Err(NoiseError::Length), 6));
+        let mut xx = build(Pattern::Xx).unwrap();
+        xx.write(b"", &mut out).unwrap();
+        assert_eq!(xx.read(&[0; 10]), Err(NoiseError::Length));
+        assert_eq!(xx.read(&[0; MAX_MESSAGE + 1]), Err(NoiseError::Length));
+        assert!(matches!(xx.split(), Err(NoiseError::State)));
     }
 }
