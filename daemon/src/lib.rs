@@ -2,7 +2,21 @@
 //! touches the operating system is here; protocol rules are in the mesh crate.
 
 pub mod carrier;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod error;
+pub mod interfaces;
+pub mod keys;
+pub mod logger;
+pub mod netlink;
 pub mod plane;
+pub mod privileges;
+pub mod run;
+pub mod services;
+pub mod status;
+pub mod store;
 pub mod sys;
 pub mod tun;
 pub mod userspace;

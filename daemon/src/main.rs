@@ -1,1 +1,7 @@
-fn main() {}
+//! `warrend`: see `warrend --help`. Everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(warrend::cli::main(std::env::args_os()))
+}

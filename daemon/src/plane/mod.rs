@@ -6,7 +6,6 @@ pub mod command;
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 

@@ -1,0 +1,209 @@
+//! The command line: subcommands, their options, and the sentences and tables people read.
+
+mod init;
+mod show;
+mod table;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+
+use lexopt::{Arg, Parser, ValueExt};
+
+use crate::config::{self, DEFAULT_FILE, DEFAULT_SOCKET, Mode};
+use crate::control::protocol::CommandName;
+use crate::error::DaemonError;
+use crate::{run, store};
+
+/// What `--version` prints.
+pub const VERSION: &str = concat!("warrend ", env!("CARGO_PKG_VERSION"));
+
+const HELP: &str = "\
+warrend: a mesh of routers, and spaces that live on them
+
+Usage: warrend COMMAND [OPTIONS]
+
+  init --dir DIR          make keys and a commented configuration in DIR
+  init --config FILE      make the configuration FILE, and keys in /var/lib/warren
+       [--name NAME] [--interface NAME]... [--userspace]
+  run --config FILE       run until stopped
+  check --config FILE     say whether a configuration is right
+  config-from-uci FILE    print the configuration that an OpenWrt file stands for
+
+  status                  this node in a few figures
+  neighbours              who is near, and how good the links are
+  routes                  who can be reached, and over whom
+  spaces                  spaces hosted here and visible in the mesh
+       [--json] [--control SOCKET | --config FILE]
+
+  --version, --help
+";
+
+/// What the command line asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Task {
+    Print(&'static str),
+    Init(init::Options),
+    Run(PathBuf),
+    Check(PathBuf),
+    FromUci(PathBuf),
+    Show(CommandName, show::Options),
+}
+
+/// Does what the arguments say; the process's exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let result = parse(arguments).and_then(perform);
+    match result {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("warrend: {error}");
+            if matches!(error, DaemonError::Usage(_)) { 2 } else { 1 }
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<(), DaemonError> {
+    match task {
+        Task::Print(text) => print(text),
+        Task::Init(options) => print(&init::init(&options)?),
+        Task::Run(file) => run::run(&file),
+        Task::Check(file) => {
+            config::load(&file)?;
+            print(&format!("{}: right\n", file.display()))
+        }
+        Task::FromUci(file) => {
+            let missing = || DaemonError::file("read", &file, std::io::ErrorKind::NotFound.into());
+            let bytes = store::read(&file, config::FILE_MAX)?.ok_or_else(missing)?;
+            let toml = config::uci::convert(&file, &String::from_utf8_lossy(&bytes))?;
+            // What is printed must be what `run` takes.
+            config::parse(&file.with_extension("toml"), &toml)?;
+            print(&toml)
+        }
+        Task::Show(command, options) => print(&show::show(command, &options)?),
+    }
+}
+
+/// Writes to standard output; a reader that has gone (`| head`) is no error.
+fn print(text: &str) -> Result<(), DaemonError> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(DaemonError::system("standard output", error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn usage(error: impl ToString) -> DaemonError {
+    DaemonError::Usage(error.to_string())
+}
+
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Task, DaemonError> {
+    let mut parser = Parser::from_args(arguments);
+    let command = match parser.next().map_err(usage)? {
+        None | Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Task::Print(HELP)),
+        Some(Arg::Long("version") | Arg::Short('V')) => {
+            return Ok(Task::Print(concat!("warrend ", env!("CARGO_PKG_VERSION"), "\n")));
+        }
+        Some(Arg::Value(command)) => command.string().map_err(usage)?,
+        Some(other) => return Err(usage(other.unexpected())),
+    };
+    let show = match command.as_str() {
+        "status" => Some(CommandName::Status),
+        "neighbours" => Some(CommandName::Neighbours),
+        "routes" => Some(CommandName::Routes),
+        "spaces" => Some(CommandName::Spaces),
+        _ => None,
+    };
+    let mut options = Options::default();
+    while let Some(argument) = parser.next().map_err(usage)? {
+        let known = match argument {
+            Arg::Long("help") | Arg::Short('h') => return Ok(Task::Print(HELP)),
+            Arg::Long("config") => {
+                options.config = Some(PathBuf::from(parser.value().map_err(usage)?));
+                show.is_some() || matches!(command.as_str(), "init" | "run" | "check")
+            }
+            Arg::Long("control") => {
+                options.control = Some(PathBuf::from(parser.value().map_err(usage)?));
+                show.is_some()
+            }
+            Arg::Long("json") => {
+                options.json = true;
+                show.is_some()
+            }
+            Arg::Long("dir") => {
+                options.dir = Some(PathBuf::from(parser.value().map_err(usage)?));
+                command == "init"
+            }
+            Arg::Long("name") => {
+                let name = parser.value().map_err(usage)?;
+                options.name = Some(name.string().map_err(usage)?);
+                command == "init"
+            }
+            Arg::Long("interface") => {
+                let name = parser.value().map_err(usage)?;
+                options.interfaces.push(name.string().map_err(usage)?);
+                command == "init"
+            }
+            Arg::Long("userspace") => {
+                options.userspace = true;
+                command == "init"
+            }
+            Arg::Value(value) if command == "config-from-uci" && options.file.is_none() => {
+                options.file = Some(PathBuf::from(value));
+                true
+            }
+            other => return Err(usage(other.unexpected())),
+        };
+        if !known {
+            return Err(usage(format!("`warrend {command}` has no such option")));
+        }
+    }
+    options.into_task(&command, show)
+}
+
+#[derive(Default)]
+struct Options {
+    config: Option<PathBuf>,
+    control: Option<PathBuf>,
+    dir: Option<PathBuf>,
+    file: Option<PathBuf>,
+    name: Option<String>,
+    interfaces: Vec<String>,
+    userspace: bool,
+    json: bool,
+}
+
+impl Options {
+    fn into_task(self, command: &str, show: Option<CommandName>) -> Result<Task, DaemonError> {
+        let file = || self.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+        if let Some(command) = show {
+            let socket = match (self.control, &self.config) {
+                (Some(socket), _) => socket,
+                (None, Some(config)) => config::load(config)?.control.socket,
+                (None, None) => PathBuf::from(DEFAULT_SOCKET),
+            };
+            let json = self.json;
+            return Ok(Task::Show(command, show::Options { socket, json }));
+        }
+        Ok(match command {
+            "init" => Task::Init(init::Options {
+                place: match (self.dir, self.config) {
+                    (Some(dir), None) => init::Place::Dir(dir),
+                    (None, Some(file)) => init::Place::Config(file),
+                    _ => return Err(usage("`warrend init` needs either --dir DIR or --config FILE")),
+                },
+                name: self.name,
+                interfaces: self.interfaces,
+                mode: if self.userspace { Mode::Userspace } else { Mode::Tun },
+            }),
+            "run" => Task::Run(file()),
+            "check" => Task::Check(file()),
+            "config-from-uci" => Task::FromUci(
+                self.file
+                    .ok_or_else(|| usage("`warrend config-from-uci` needs a file"))?,
+            ),
+            other => return Err(usage(format!("there is no command {other:?}"))),
+        })
+    }
+}

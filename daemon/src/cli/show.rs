@@ -1,0 +1,133 @@
+//! `warrend status`, `neighbours`, `routes`, `spaces`: what the daemon answers, as a table or as JSON.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::table;
+use crate::control::client;
+use crate::control::protocol::{CommandName, Neighbour, Route, Space, Status};
+use crate::error::DaemonError;
+
+/// How to show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The daemon's control socket.
+    pub socket: PathBuf,
+    /// As JSON, for programs.
+    pub json: bool,
+}
+
+/// Asks the daemon and renders its answer.
+pub fn show(command: CommandName, options: &Options) -> Result<String, DaemonError> {
+    match command {
+        CommandName::Status => ask(command, options, status),
+        CommandName::Neighbours => ask(command, options, neighbours),
+        CommandName::Routes => ask(command, options, routes),
+        CommandName::Spaces => ask(command, options, spaces),
+    }
+}
+
+fn ask<T: DeserializeOwned + Serialize>(
+    command: CommandName,
+    options: &Options,
+    render: impl Fn(&T) -> String,
+) -> Result<String, DaemonError> {
+    let value: T = client::ask(&options.socket, command)?;
+    if options.json {
+        let text = serde_json::to_string_pretty(&value)
+            .map_err(|error| DaemonError::Refused(error.to_string()))?;
+        return Ok(text + "\n");
+    }
+    Ok(render(&value))
+}
+
+fn status(status: &Status) -> String {
+    let interfaces: Vec<&str> = status.interfaces.iter().map(|interface| interface.name.as_str()).collect();
+    let counters = &status.counters;
+    let row = |key: &str, value: String| vec![key.to_owned(), value];
+    let rows = vec![
+        row("address", status.address.clone()),
+        row("version", status.version.clone()),
+        row("programs", status.mode.clone()),
+        row("running for", duration(status.uptime_s)),
+        row("interfaces", if interfaces.is_empty() { "none".to_owned() } else { interfaces.join(", ") }),
+        row("neighbours", status.neighbours.to_string()),
+        row("reachable", status.routes.to_string()),
+        row("packets", format!("{} sent, {} received, {} passed on", counters.sent, counters.received, counters.forwarded)),
+        row("thrown away", format!("{} bad, {} without a route, {} refused", counters.rejected, counters.no_route, counters.refused)),
+    ];
+    table::render(&["name", &status.name], &rows)
+}
+
+fn duration(seconds: u64) -> String {
+    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0, s) => format!("{s} s"),
+        (0, 0, m, s) => format!("{m} min {s} s"),
+        (0, h, m, _) => format!("{h} h {m} min"),
+        (d, h, _, _) => format!("{d} d {h} h"),
+    }
+}
+
+#[allow(clippy::ptr_arg)] // The shape of the answer.
+fn neighbours(neighbours: &Vec<Neighbour>) -> String {
+    let percent = |share: f32| format!("{:.0} %", share * 100.0);
+    let rows: Vec<Vec<String>> = neighbours
+        .iter()
+        .map(|neighbour| {
+            vec![
+                neighbour.address.clone(),
+                neighbour.interface.clone(),
+                percent(neighbour.rx_quality),
+                percent(neighbour.tx_quality),
+                neighbour.cost.to_string(),
+                format!("{:.1} s", neighbour.silent_ms as f32 / 1000.0),
+                if neighbour.up { "up" } else { "down" }.to_owned(),
+                neighbour.transport.clone(),
+            ]
+        })
+        .collect();
+    let head = ["NEIGHBOUR", "INTERFACE", "HEARD", "HEARS US", "COST", "SILENT", "LINK", "TRANSPORT"];
+    table::render(&head, &rows)
+}
+
+#[allow(clippy::ptr_arg)] // The shape of the answer.
+fn routes(routes: &Vec<Route>) -> String {
+    let rows: Vec<Vec<String>> = routes
+        .iter()
+        .map(|route| {
+            vec![
+                route.destination.clone(),
+                route.next_hop.clone(),
+                route.cost.to_string(),
+                route.path_mtu.to_string(),
+                if route.has_backup { "yes" } else { "no" }.to_owned(),
+            ]
+        })
+        .collect();
+    table::render(&["DESTINATION", "OVER", "COST", "MTU", "BACKUP"], &rows)
+}
+
+#[allow(clippy::ptr_arg)] // The shape of the answer.
+fn spaces(spaces: &Vec<Space>) -> String {
+    let rows: Vec<Vec<String>> = spaces
+        .iter()
+        .map(|space| {
+            let figure = |value: fn(&crate::control::protocol::SpaceFigures) -> u64| {
+                space.figures.as_ref().map_or_else(|| "-".to_owned(), |figures| value(figures).to_string())
+            };
+            vec![
+                space.title.clone(),
+                if space.local { "here".to_owned() } else { space.host.clone() },
+                space.port.to_string(),
+                figure(|figures| figures.members),
+                figure(|figures| figures.channels),
+                figure(|figures| figures.events),
+                format!("{}.warren", space.service),
+            ]
+        })
+        .collect();
+    let head = ["SPACE", "HOST", "PORT", "MEMBERS", "CHANNELS", "MESSAGES", "SERVICE"];
+    table::render(&head, &rows)
+}

@@ -1,0 +1,286 @@
+//! The configuration file: TOML, version 1. Unknown keys are errors; an error names file, line and column, what was found
+//! and what was expected. Holds no secret.
+
+pub mod template;
+pub mod uci;
+pub mod values;
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::error::DaemonError;
+use crate::store;
+use values::{Address, InterfaceName, NodeName, Open, SpaceId, Throughput, Title, WebAddress};
+
+/// Longest configuration file, bytes.
+pub const FILE_MAX: u64 = 256 * 1024;
+
+/// A wrong configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}:{column}: {message}", file = file.display())]
+pub struct ConfigError {
+    /// The file.
+    pub file: PathBuf,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// What was found and what was expected.
+    pub message: String,
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Of this format.
+    pub version: Version,
+    /// The node's name.
+    pub name: NodeName,
+    /// Directory of keys and data.
+    #[serde(default = "default_state")]
+    pub state: PathBuf,
+    /// User to become after set-up.
+    pub user: Option<String>,
+    /// What is logged.
+    #[serde(default)]
+    pub log: Log,
+    /// Links.
+    #[serde(default)]
+    pub mesh: Mesh,
+    /// The node's own packets.
+    #[serde(default)]
+    pub network: Network,
+    /// The control socket.
+    #[serde(default)]
+    pub control: Control,
+    /// The page.
+    #[serde(default)]
+    pub web: Web,
+    /// Spaces hosted here.
+    #[serde(default)]
+    pub space: Vec<Space>,
+}
+
+/// The configuration's version: 1.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "i64")]
+pub struct Version;
+
+impl TryFrom<i64> for Version {
+    type Error = String;
+    fn try_from(version: i64) -> Result<Self, String> {
+        if version == 1 {
+            Ok(Self)
+        } else {
+            Err(format!("found version {version}, expected 1"))
+        }
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// From which level on.
+    pub level: Level,
+}
+
+/// Levels of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Only what needs somebody to act.
+    Error,
+    /// What may need somebody to act.
+    Warn,
+    /// What changed.
+    #[default]
+    Info,
+    /// Why.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// `[mesh]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mesh {
+    /// File with the passphrase of a closed mesh.
+    pub passphrase_file: Option<PathBuf>,
+    /// Carriers `ether`.
+    pub interface: Vec<Interface>,
+    /// Carrier `udp`.
+    pub udp: Option<Udp>,
+}
+
+/// `[[mesh.interface]]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Interface {
+    /// Its name.
+    pub name: Spanned<InterfaceName>,
+    /// Its speed, if the driver does not know.
+    pub throughput: Option<Throughput>,
+    /// Whether the MTU may be raised so that 1500 inner bytes fit.
+    #[serde(default = "yes")]
+    pub raise_mtu: bool,
+}
+
+/// `[mesh.udp]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Udp {
+    /// Where to listen.
+    pub listen: Address,
+    /// Whom to call.
+    #[serde(default)]
+    pub peers: Vec<Address>,
+}
+
+/// `[network]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// How this machine's programs reach the mesh.
+    pub mode: Mode,
+    /// Name of the TUN device.
+    pub tun: InterfaceName,
+    /// What the island may open here.
+    pub open: Vec<Open>,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            tun: InterfaceName(String::from("warren0")),
+            open: Vec::new(),
+        }
+    }
+}
+
+/// How this machine's programs reach the mesh.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// A TUN device: every program; needs CAP_NET_ADMIN.
+    #[default]
+    Tun,
+    /// Only spaces and the page; needs nothing.
+    Userspace,
+}
+
+/// `[control]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Control {
+    /// Path of the socket.
+    pub socket: PathBuf,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self {
+            socket: PathBuf::from(DEFAULT_SOCKET),
+        }
+    }
+}
+
+/// `[web]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Web {
+    /// Where the page is served.
+    pub listen: Vec<WebAddress>,
+}
+
+/// `[[space]]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Space {
+    /// What its files are called.
+    pub id: Spanned<SpaceId>,
+    /// Its title.
+    pub name: Title,
+    /// Whether the island is told of it.
+    #[serde(default)]
+    pub visible: bool,
+    /// Its TCP port on the node's address.
+    pub port: Spanned<std::num::NonZeroU16>,
+    /// The owner's public key, 64 hexadecimal digits.
+    pub owner: Option<String>,
+}
+
+/// Where the control socket is unless something else is said.
+pub const DEFAULT_SOCKET: &str = "/run/warren/control.sock";
+/// Where the configuration is unless something else is said.
+pub const DEFAULT_FILE: &str = "/etc/warren/warren.toml";
+
+fn default_state() -> PathBuf {
+    PathBuf::from("/var/lib/warren")
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// Reads and checks a configuration file.
+pub fn load(path: &Path) -> Result<Config, DaemonError> {
+    let bytes = store::read(path, FILE_MAX)?.ok_or_else(|| {
+        DaemonError::file("read", path, std::io::Error::from(std::io::ErrorKind::NotFound))
+    })?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| {
+        let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        at(path, &before, before.len(), "found bytes that are no UTF-8, expected text".into())
+    })?;
+    Ok(parse(path, text)?)
+}
+
+/// Checks a configuration's text; `path` is for messages.
+pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    let config: Config = toml::from_str(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let message = error.message().lines().collect::<Vec<_>>().join("; ");
+        at(path, text, start, message)
+    })?;
+    let duplicate = |what: &str, span: std::ops::Range<usize>| {
+        at(path, text, span.start, format!("found this {what} a second time, expected each once"))
+    };
+    let interfaces = config.mesh.interface.iter().map(|interface| &interface.name);
+    if let Some(span) = second(interfaces) {
+        return Err(duplicate("interface", span));
+    }
+    if let Some(span) = second(config.space.iter().map(|space| &space.id)) {
+        return Err(duplicate("space id", span));
+    }
+    if let Some(span) = second(config.space.iter().map(|space| &space.port)) {
+        return Err(duplicate("port", span));
+    }
+    Ok(config)
+}
+
+fn second<'a, T: Eq + Hash + 'a>(
+    mut values: impl Iterator<Item = &'a Spanned<T>>,
+) -> Option<std::ops::Range<usize>> {
+    let mut seen = HashSet::new();
+    values
+        .find(|value| !seen.insert(value.get_ref()))
+        .map(Spanned::span)
+}
+
+fn at(file: &Path, text: &str, offset: usize, message: String) -> ConfigError {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    ConfigError {
+        file: file.to_path_buf(),
+        line: before.matches('\n').count() + 1,
+        column: before[line_start..].chars().count() + 1,
+        message,
+    }
+}

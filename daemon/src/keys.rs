@@ -1,0 +1,121 @@
+//! Secret keys in files of their own, mode 0600: `warren-mesh-key 1 HEX`. Secrets are wiped from memory and never
+//! printed; the configuration never holds one.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+use warren_mesh::identity::MeshIdentity;
+use warren_mesh::service::ServiceSigner;
+use zeroize::Zeroizing;
+
+use crate::error::DaemonError;
+use crate::store;
+
+const MESH: &str = "mesh-key";
+const SERVICE: &str = "service-key";
+const DIRECTORY: &str = "keys";
+const GENERATION: &str = "generation";
+
+/// A secret of 32 bytes.
+pub type Secret = Zeroizing<[u8; 32]>;
+
+/// Where a state directory keeps its keys.
+pub fn directory(state: &Path) -> PathBuf {
+    state.join(DIRECTORY)
+}
+
+/// Random bytes from the operating system.
+pub fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, DaemonError> {
+    let mut bytes = Zeroizing::new([0; N]);
+    getrandom::fill(&mut *bytes)
+        .map_err(|error| DaemonError::system("random bytes", std::io::Error::other(error)))?;
+    Ok(bytes)
+}
+
+/// The secret in the bytes of a key file.
+pub fn parse(kind: &str, bytes: &[u8]) -> Option<Secret> {
+    let value = store::parse_line(kind, bytes)?;
+    let mut secret = Zeroizing::new([0; 32]);
+    (value.len() == 64).then_some(())?;
+    HEXLOWER.decode_mut(value.as_bytes(), &mut *secret).ok()?;
+    Some(secret)
+}
+
+fn load_or_create(path: &Path, kind: &str) -> Result<(Secret, bool), DaemonError> {
+    if let Some(bytes) = store::read(path, store::FILE_MAX)? {
+        let bytes = Zeroizing::new(bytes);
+        let mode = std::fs::metadata(path)
+            .map_err(|error| DaemonError::file("read", path, error))?
+            .permissions()
+            .mode();
+        if mode & 0o077 != 0 {
+            return Err(DaemonError::KeyIsOpen(path.to_path_buf()));
+        }
+        let secret = parse(kind, &bytes).ok_or_else(|| DaemonError::Format {
+            path: path.to_path_buf(),
+            expected: "a key file of this version",
+        })?;
+        return Ok((secret, false));
+    }
+    if let Some(parent) = path.parent() {
+        store::make_dir(parent)?;
+    }
+    let secret = random::<32>()?;
+    let hex = Zeroizing::new(HEXLOWER.encode(&*secret));
+    let line = Zeroizing::new(store::line(kind, &hex));
+    store::create(path, line.as_bytes())?;
+    Ok((secret, true))
+}
+
+/// The node's mesh key, made if there is none; whether it is new.
+pub fn mesh(state: &Path) -> Result<(MeshIdentity, bool), DaemonError> {
+    let (secret, new) = load_or_create(&directory(state).join("mesh.key"), MESH)?;
+    Ok((MeshIdentity::from_seed(&secret), new))
+}
+
+/// The service key of a space, made if there is none.
+pub fn service(state: &Path, space: &str) -> Result<ServiceSigner, DaemonError> {
+    let path = directory(state).join(format!("space-{space}.key"));
+    let (secret, _) = load_or_create(&path, SERVICE)?;
+    Ok(ServiceSigner::master(&secret))
+}
+
+/// Takes the next generation number and writes it to disk before anybody hears of it.
+pub fn next_generation(state: &Path) -> Result<u32, DaemonError> {
+    let path = state.join(GENERATION);
+    let last = store::read_number(&path, GENERATION)?.unwrap_or(0);
+    let next = u32::try_from(last.saturating_add(1)).unwrap_or(u32::MAX);
+    save_generation(state, next)?;
+    Ok(next)
+}
+
+/// Writes a generation number to disk; never lowers it.
+pub fn save_generation(state: &Path, generation: u32) -> Result<(), DaemonError> {
+    let path = state.join(GENERATION);
+    let last = store::read_number(&path, GENERATION)?.unwrap_or(0);
+    store::write_number(&path, GENERATION, last.max(u64::from(generation)))
+}
+
+/// The key made of a mesh passphrase: only nodes that know it become neighbours.
+pub fn psk(file: &Path) -> Result<Secret, DaemonError> {
+    const ITERATIONS: u32 = 100_000;
+    const CONTEXT: &[u8] = b"warren mesh passphrase v1";
+    let bytes = store::read(file, store::FILE_MAX)?.ok_or_else(|| {
+        DaemonError::file("read", file, std::io::Error::from(std::io::ErrorKind::NotFound))
+    })?;
+    let bytes = Zeroizing::new(bytes);
+    let text = bytes.trim_ascii();
+    if text.len() < 8 {
+        return Err(DaemonError::Format {
+            path: file.to_path_buf(),
+            expected: "a passphrase of eight characters or more",
+        });
+    }
+    // Stretched, because everybody in reach can collect handshakes and guess: a quarter of a second on a router.
+    let mut key = Zeroizing::new(*blake3::Hasher::new().update(CONTEXT).update(text).finalize().as_bytes());
+    for _ in 0..ITERATIONS {
+        *key = *blake3::keyed_hash(&key, text).as_bytes();
+    }
+    Ok(key)
+}

@@ -1,0 +1,128 @@
+//! Opens streams to services for the home: in this process to a space hosted here, over the mesh to others.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use warren_home::{BoxFuture, BoxStream, Dialer, ServiceListing, ServiceName};
+use warren_mesh::identity::NodeAddress;
+use warren_mesh::service::Day;
+
+use super::LocalSpace;
+use super::directory::Directory;
+use crate::clock::WallClock;
+use crate::config::Mode;
+use crate::plane::command::{Command, PlaneHandle};
+
+/// Bytes between the home and a space in this process, each way.
+const IN_PROCESS: usize = 64 * 1024;
+/// Finding a service and connecting to it take at most this long together.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// See the module.
+#[derive(Debug)]
+pub struct MeshDialer {
+    spaces: Arc<Vec<LocalSpace>>,
+    directory: Arc<Directory>,
+    plane: PlaneHandle,
+    clock: WallClock,
+    mode: Mode,
+    name: String,
+}
+
+impl MeshDialer {
+    /// A dialer for the home called `name`.
+    pub const fn new(
+        spaces: Arc<Vec<LocalSpace>>,
+        directory: Arc<Directory>,
+        plane: PlaneHandle,
+        clock: WallClock,
+        mode: Mode,
+        name: String,
+    ) -> Self {
+        Self {
+            spaces,
+            directory,
+            plane,
+            clock,
+            mode,
+            name,
+        }
+    }
+
+    async fn dial(&self, service: &ServiceName) -> io::Result<BoxStream> {
+        if let Some(local) = self.spaces.iter().find(|local| local.name == *service) {
+            let (ours, theirs) = tokio::io::duplex(IN_PROCESS);
+            tokio::spawn(Arc::clone(&local.space).serve(theirs));
+            return Ok(Box::new(ours));
+        }
+        let today = Day::from_unix(self.clock.unix_seconds());
+        let mut last = io::Error::new(
+            io::ErrorKind::NotFound,
+            "nobody in reach says that it hosts this space",
+        );
+        for found in self.directory.find(service).await {
+            // Anybody may claim a service: only its key holder's word counts.
+            if let Err(error) = found.announcement.verify(&found.host, today) {
+                last = io::Error::new(io::ErrorKind::PermissionDenied, error);
+                continue;
+            }
+            match self.connect(found.host, found.announcement.port).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect(&self, host: NodeAddress, port: u16) -> io::Result<BoxStream> {
+        match self.mode {
+            Mode::Tun => {
+                let stream = TcpStream::connect((host.to_ipv6(), port)).await?;
+                stream.set_nodelay(true)?;
+                Ok(Box::new(stream))
+            }
+            Mode::Userspace => {
+                let (reply, answer) = oneshot::channel();
+                self.plane
+                    .send(Command::Connect(host, port, reply))
+                    .map_err(io::Error::other)?;
+                let stream = answer
+                    .await
+                    .map_err(|_| io::Error::from(io::ErrorKind::ConnectionAborted))?
+                    .map_err(|error| io::Error::new(io::ErrorKind::ConnectionRefused, error))?;
+                Ok(Box::new(stream))
+            }
+        }
+    }
+}
+
+impl Dialer for MeshDialer {
+    fn open<'a>(&'a self, service: &'a ServiceName) -> BoxFuture<'a, io::Result<BoxStream>> {
+        Box::pin(async move {
+            tokio::time::timeout(PATIENCE, self.dial(service))
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        })
+    }
+
+    fn services(&self) -> Vec<ServiceListing> {
+        let local = self.spaces.iter().map(|local| ServiceListing {
+            service: local.name.clone(),
+            name: local.title.clone(),
+            host: self.name.clone(),
+        });
+        let others = self
+            .directory
+            .all()
+            .into_iter()
+            .map(|found| ServiceListing {
+                service: found.name,
+                name: found.announcement.title,
+                host: found.host_name,
+            });
+        local.chain(others).collect()
+    }
+}

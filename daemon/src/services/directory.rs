@@ -1,0 +1,175 @@
+//! What services the island shows: descriptors of the nodes that have a route, asked for in parallel and only while
+//! somebody wants to know, kept for a short while. Results are visible as they come.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::sync::Notify;
+use warren_home::ServiceName;
+use warren_mesh::descriptor::{Descriptor, ServiceAnnouncement};
+use warren_mesh::identity::NodeAddress;
+use warren_mesh::service::ServiceKey;
+
+use crate::plane::command::PlaneHandle;
+
+/// A descriptor is asked for again after this long, and this long more for each [`NODES_PER_PERIOD`] nodes.
+const PERIOD: Duration = Duration::from_secs(10);
+const NODES_PER_PERIOD: usize = 64;
+/// Requests at once.
+const ASKING_MAX: usize = 32;
+/// An answer that takes longer is looked for next time.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long somebody who asks for the list waits for the first answers.
+const MOMENT: Duration = Duration::from_millis(800);
+
+/// A service of another node.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its name.
+    pub name: ServiceName,
+    /// Who hosts it.
+    pub host: NodeAddress,
+    /// What that node calls itself.
+    pub host_name: String,
+    /// What it says; not verified yet.
+    pub announcement: ServiceAnnouncement,
+}
+
+#[derive(Debug)]
+struct Known {
+    asked: Instant,
+    descriptor: Option<Descriptor>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Directory {
+    plane: PlaneHandle,
+    known: Mutex<HashMap<NodeAddress, Known>>,
+    refreshing: tokio::sync::Mutex<()>,
+    wanted: Arc<Notify>,
+    /// Something new is known.
+    news: Notify,
+}
+
+impl Directory {
+    /// An empty directory, and a task on the current runtime that fills it on demand.
+    pub fn new(plane: PlaneHandle) -> Arc<Self> {
+        let wanted = Arc::new(Notify::new());
+        let directory = Arc::new(Self {
+            plane,
+            known: Mutex::default(),
+            refreshing: tokio::sync::Mutex::new(()),
+            wanted: Arc::clone(&wanted),
+            news: Notify::new(),
+        });
+        let weak = Arc::downgrade(&directory);
+        tokio::spawn(async move {
+            loop {
+                wanted.notified().await;
+                let Some(directory) = weak.upgrade() else { return };
+                directory.refresh().await;
+            }
+        });
+        directory
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<NodeAddress, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the nodes whose descriptors are missing or old.
+    async fn refresh(&self) {
+        let _one = self.refreshing.lock().await;
+        let Ok(snapshot) = self.plane.snapshot().await else {
+            return;
+        };
+        let routes: HashSet<NodeAddress> = snapshot
+            .routes
+            .iter()
+            .map(|route| route.destination)
+            .collect();
+        let period = PERIOD * (1 + (routes.len() / NODES_PER_PERIOD) as u32);
+        let old: Vec<NodeAddress> = {
+            let mut known = self.known();
+            known.retain(|address, _| routes.contains(address));
+            routes
+                .into_iter()
+                .filter(|address| {
+                    known
+                        .get(address)
+                        .is_none_or(|known| known.asked.elapsed() >= period)
+                })
+                .collect()
+        };
+        stream::iter(old)
+            .for_each_concurrent(ASKING_MAX, |address| self.ask(address))
+            .await;
+    }
+
+    async fn ask(&self, address: NodeAddress) {
+        let answer = tokio::time::timeout(PATIENCE, self.plane.describe(address)).await;
+        let mut known = self.known();
+        let entry = known.entry(address).or_insert_with(|| Known {
+            asked: Instant::now(),
+            descriptor: None,
+        });
+        if let Ok(Ok(Some(descriptor))) = answer {
+            entry.descriptor = Some(descriptor);
+            entry.asked = Instant::now();
+            drop(known);
+            self.news.notify_waiters();
+        } else if entry.descriptor.is_none() {
+            // Nobody answered: the next who wants to know asks again at once.
+            known.remove(&address);
+        }
+    }
+
+    /// What is known now. Has it looked up again in the background if it is old.
+    pub fn all(&self) -> Vec<Found> {
+        self.wanted.notify_one();
+        let known = self.known();
+        known
+            .iter()
+            .filter_map(|(host, known)| Some((host, known.descriptor.as_ref()?)))
+            .flat_map(|(host, descriptor)| {
+                descriptor.services.iter().filter_map(|service| {
+                    Some(Found {
+                        name: ServiceName::parse(&ServiceKey(service.key).to_string())?,
+                        host: *host,
+                        host_name: descriptor.name.clone(),
+                        announcement: service.clone(),
+                    })
+                })
+            })
+            .collect()
+    }
+
+    /// Looks for what is new, but not for long.
+    pub async fn refresh_for_a_moment(&self) {
+        let _ = tokio::time::timeout(MOMENT, self.refresh()).await;
+    }
+
+    /// All who say that they host a service; waits for answers while there is none.
+    pub async fn find(&self, name: &ServiceName) -> Vec<Found> {
+        let matching = || {
+            let mut all = self.all();
+            all.retain(|found| found.name == *name);
+            all
+        };
+        loop {
+            let news = self.news.notified();
+            let found = matching();
+            if !found.is_empty() {
+                return found;
+            }
+            tokio::select! {
+                () = news => {}
+                () = self.refresh() => return matching(),
+            }
+        }
+    }
+}
