@@ -12,7 +12,15 @@ pub(super) const PREFIX: usize = 8;
 /// What a session frame adds to its inner packet.
 pub(super) const OVERHEAD: usize = PREFIX + TAG_LEN;
 
+/// Which side of the handshake we were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Initiator,
+    Responder,
+}
+
 pub(super) struct Session {
+    pub role: Role,
     /// By which the peer names it to us.
     pub local: u32,
     /// By which we name it to the peer.
@@ -23,8 +31,9 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub fn new(now: Instant, local: u32, remote: u32, keys: SplitKeys) -> Self {
+    pub fn new(now: Instant, role: Role, local: u32, remote: u32, keys: SplitKeys) -> Self {
         Self {
+            role,
             local,
             remote,
             created: now,

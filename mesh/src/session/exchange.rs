@@ -1,27 +1,22 @@
-//! How sessions come about and what they say to each other: handshakes, control messages, timers. The rules of crossing
-//! handshakes, and what a stranger may make this node do, are here and nowhere else.
+//! How sessions come about. The rules of crossing handshakes, and what a stranger may make this node do, are here and
+//! nowhere else.
 
 use core::time::Duration;
 
-use super::control::{self, Request};
-use super::established::{PREFIX, Session};
+use super::control;
+use super::established::{Role, Session};
 use super::handshake::{self, Message, mac_keys};
-use super::peer::{Answered, Attempt, IDLE, Initiation, is_packet};
-use super::table::{Sealer, Sessions};
-use super::{KIND_DATA, KIND_HANDSHAKE, Output, SessionError, SessionEvent, sealed_len};
+use super::peer::{Answered, Attempt, Initiation};
+use super::table::Sessions;
+use super::{KIND_HANDSHAKE, Output, SessionError};
 use crate::crypto::cookie::Admission;
-use crate::descriptor::{Descriptor, MAX_DESCRIPTOR};
 use crate::identity::{MeshPublicKey, NodeAddress, ShortId};
-use crate::packet::inner::{INNER_LEN, InnerHeader};
-use crate::packet::ipv6::HEADER_LEN;
 use crate::time::Instant;
 
 /// The node with the lower address ignores the other's initiation while its own had at most so many tries.
 const PATIENT_TRIES: u32 = 2;
 /// How long a responder whose programs wait leaves it to the initiator.
 const CONFIRMATION: Duration = Duration::from_secs(1);
-/// A handshake that failed in the background is tried again after this time.
-const REST: Duration = Duration::from_secs(60);
 /// A session this new is not replaced because of a frame with an unknown index: such frames were under way.
 const SETTLING: Duration = Duration::from_secs(5);
 /// Strangers asked for their keys at the same time, and for how long an answer counts.
@@ -159,7 +154,7 @@ impl Sessions {
     }
 
     /// Sends or repeats what begins a session. False if it was tried often enough.
-    fn attempt(&mut self, now: Instant, slot: usize) -> Result<bool, SessionError> {
+    pub(super) fn attempt(&mut self, now: Instant, slot: usize) -> Result<bool, SessionError> {
         let Some(peer) = self.peers[slot].as_mut() else {
             return Ok(true);
         };
@@ -232,7 +227,7 @@ impl Sessions {
                 .filter(|answered| answered.noise == noise)
             {
                 let response = answered.response.clone();
-                if !self.answers.allow(now) {
+                if !self.cookie_replies.allow(now) {
                     return Err(SessionError::Busy);
                 }
                 self.send_handshake(source, response);
@@ -274,9 +269,13 @@ impl Sessions {
         peer.key = Some(key);
         peer.features = features;
         peer.freshness = Some(freshness);
-        let replaced = peer
-            .next
-            .replace(Box::new(Session::new(now, index, sender, keys)));
+        let replaced = peer.next.replace(Box::new(Session::new(
+            now,
+            Role::Responder,
+            index,
+            sender,
+            keys,
+        )));
         // The higher address gives up its own initiation; if the other's comes to nothing, it begins a new one.
         let mut given_up = None;
         if !lower && let Some(attempt) = peer.attempt.take() {
@@ -324,7 +323,7 @@ impl Sessions {
             Admission::Proceed if self.proven_initiations.allow(now) => Ok(()),
             Admission::Proceed => Err(SessionError::Busy),
             Admission::NeedsCookie => {
-                if self.answers.allow(now) {
+                if self.cookie_replies.allow(now) {
                     let reply = self.cookies.reply(
                         now,
                         &self.mac_keys,
@@ -396,7 +395,7 @@ impl Sessions {
         self.install(
             now,
             slot,
-            Box::new(Session::new(now, receiver, sender, keys)),
+            Box::new(Session::new(now, Role::Initiator, receiver, sender, keys)),
         );
         if !self.flush(now, slot) {
             // The responder waits for a frame before it uses the session.
@@ -405,263 +404,11 @@ impl Sessions {
         Ok(())
     }
 
-    /// Sends what waited for a session. True if a frame went out.
-    pub(super) fn flush(&mut self, now: Instant, slot: usize) -> bool {
-        let Some(peer) = self.peers[slot].as_mut().filter(|peer| peer.can_send(now)) else {
-            return false;
-        };
-        self.waiting_bytes -= peer.waiting_bytes();
-        let waiting = peer.take_waiting();
-        let mut sent = false;
-        for inner in waiting {
-            sent |= self.send_inner(now, slot, &inner);
-        }
-        if let Some(peer) = self.peers[slot].as_mut()
-            && let Some(request) = peer.request.as_mut()
-        {
-            request.due = now;
-            sent = true;
-            self.attend(now, slot);
-        }
-        sent
-    }
-
-    fn send_inner(&mut self, now: Instant, slot: usize, inner: &[u8]) -> bool {
-        let Some((header, text)) = inner.split_first_chunk::<INNER_LEN>() else {
-            return false;
-        };
-        let Ok(header) = InnerHeader::parse(*header) else {
-            return false;
-        };
-        let Some(peer) = self.peers[slot].as_mut() else {
-            return false;
-        };
-        if !peer
-            .current
-            .as_mut()
-            .is_some_and(|current| current.send.prepare(now))
-        {
-            return false;
-        }
-        let to = peer.address.short_id();
-        let mut frame = vec![0; sealed_len(text.len())];
-        frame[PREFIX + INNER_LEN..PREFIX + inner.len()].copy_from_slice(text);
-        let wants_answer = !matches!(
-            header,
-            InnerHeader::Control {
-                message: control::KEEP_ALIVE,
-                ..
-            }
-        );
-        let sealer = Sealer {
-            peer,
-            now,
-            next_timeout: &mut self.next_timeout,
-        };
-        if sealer.finish(header, &mut frame, wants_answer).is_err() {
-            return false;
-        }
-        self.outputs.push_back(Output {
-            to,
-            kind: KIND_DATA,
-            bytes: frame,
-        });
-        true
-    }
-
-    fn send_control(&mut self, now: Instant, slot: usize, message: u8, request: u32, body: &[u8]) {
-        let mut inner = InnerHeader::Control { message, request }
-            .to_bytes()
-            .to_vec();
-        inner.extend_from_slice(body);
-        self.send_inner(now, slot, &inner);
-    }
-
     pub(super) fn send_handshake(&mut self, to: ShortId, bytes: Vec<u8>) {
         self.outputs.push_back(Output {
             to,
             kind: KIND_HANDSHAKE,
             bytes,
         });
-    }
-
-    /// What this node answers when asked for its descriptor: its encoded, signed form.
-    pub fn set_descriptor(&mut self, encoded: Vec<u8>) {
-        self.descriptor = encoded;
-    }
-
-    /// Asks a node for its descriptor, with a session made for it if need be. A [`SessionEvent::Descriptor`] or
-    /// [`SessionEvent::DescriptorTimeout`] follows.
-    pub fn request_descriptor(&mut self, now: Instant, of: NodeAddress) {
-        let slot = self.slot_for(now, of);
-        let id = self.sequence;
-        if let Some(peer) = self.peers[slot].as_mut() {
-            peer.used = now;
-            peer.wanted = Some(now);
-            if peer.request.is_none() {
-                peer.request = Some(Request::new(now, id));
-            }
-        }
-        self.seek_session(now, slot);
-    }
-
-    /// A control message from a peer.
-    pub(super) fn control(
-        &mut self,
-        now: Instant,
-        slot: usize,
-        message: u8,
-        request: u32,
-        body: &[u8],
-    ) {
-        let Some(peer) = self.peers[slot].as_mut() else {
-            return;
-        };
-        match message {
-            control::DESCRIPTOR_REQUEST if !self.descriptor.is_empty() => {
-                if self.answers.allow(now) {
-                    let descriptor = self.descriptor.clone();
-                    self.send_control(now, slot, control::DESCRIPTOR, request, &descriptor);
-                }
-            }
-            control::DESCRIPTOR if body.len() <= MAX_DESCRIPTOR => {
-                if peer
-                    .request
-                    .as_ref()
-                    .is_none_or(|asked| asked.id != request)
-                {
-                    return;
-                }
-                let address = peer.address;
-                if let Ok(descriptor) = Descriptor::decode(body)
-                    && descriptor.key.address() == address
-                {
-                    peer.request = None;
-                    self.events
-                        .push_back(SessionEvent::Descriptor(address, Box::new(descriptor)));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Does what is due for one peer and notes when it wants to be seen again.
-    pub(super) fn attend(&mut self, now: Instant, slot: usize) {
-        let Some(peer) = self.peers[slot].as_mut() else {
-            return;
-        };
-        if now >= peer.used + IDLE {
-            self.fail_request(slot);
-            self.remove(slot);
-            return;
-        }
-        if peer.before.as_ref().is_some_and(|(_, until)| *until <= now)
-            && let Some((old, _)) = peer.before.take()
-        {
-            self.by_index.remove(&old.local);
-        }
-        if let Some(current) = peer.current.as_mut() {
-            current.receive.forget_old(now);
-        }
-        if peer.rekey_due() <= now {
-            peer.attempt = Some(Box::new(Attempt::new(now)));
-        }
-        if peer
-            .attempt
-            .as_ref()
-            .is_some_and(|attempt| attempt.due <= now)
-            && !matches!(self.attempt(now, slot), Ok(true))
-        {
-            self.attempt_failed(now, slot);
-        }
-        self.attend_session(now, slot);
-        if let Some(peer) = &self.peers[slot] {
-            self.next_timeout = self.next_timeout.min(peer.due());
-        }
-    }
-
-    fn attend_session(&mut self, now: Instant, slot: usize) {
-        let Some(peer) = self.peers[slot]
-            .as_mut()
-            .filter(|peer| peer.current.is_some())
-        else {
-            return;
-        };
-        if peer.keep_alive.is_some_and(|due| due <= now) {
-            peer.keep_alive = None;
-            self.send_control(now, slot, control::KEEP_ALIVE, 0, &[]);
-        }
-        let Some(peer) = self.peers[slot].as_mut() else {
-            return;
-        };
-        if let Some(request) = peer.request.as_mut().filter(|request| request.due <= now) {
-            let (again, id) = (request.again(now), request.id);
-            if again {
-                self.send_control(now, slot, control::DESCRIPTOR_REQUEST, id, &[]);
-            } else {
-                self.fail_request(slot);
-            }
-        }
-    }
-
-    fn fail_request(&mut self, slot: usize) {
-        if let Some(peer) = self.peers[slot].as_mut()
-            && peer.request.take().is_some()
-        {
-            self.events
-                .push_back(SessionEvent::DescriptorTimeout(peer.address));
-        }
-    }
-
-    /// Nobody answered the handshake: what waited comes back. A session that got no answers either is over.
-    fn attempt_failed(&mut self, now: Instant, slot: usize) {
-        let Some(peer) = self.peers[slot].as_mut() else {
-            return;
-        };
-        let index = peer
-            .attempt
-            .take()
-            .and_then(|attempt| attempt.initiation)
-            .map(|initiation| initiation.index);
-        peer.rest = now + REST;
-        let silent = peer
-            .unanswered
-            .is_some_and(|since| now.since(since) >= super::peer::UNANSWERED);
-        let over = if silent { peer.current.take() } else { None };
-        peer.unanswered = peer.unanswered.filter(|_| !silent);
-        let can_send = peer.can_send(now);
-        for index in index.into_iter().chain(over.map(|session| session.local)) {
-            self.by_index.remove(&index);
-        }
-        if !can_send {
-            self.fail_request(slot);
-            self.give_up_waiting(slot);
-        }
-    }
-
-    pub(super) fn give_up_waiting(&mut self, slot: usize) {
-        let Some(peer) = self.peers[slot].as_mut() else {
-            return;
-        };
-        self.waiting_bytes -= peer.waiting_bytes();
-        let address = peer.address;
-        for inner in peer
-            .take_waiting()
-            .into_iter()
-            .filter(|inner| is_packet(inner))
-        {
-            let Some((header, payload)) = inner.split_first_chunk::<INNER_LEN>() else {
-                continue;
-            };
-            if let Ok(InnerHeader::Ipv6(header)) = InnerHeader::parse(*header) {
-                let mut packet = vec![0; HEADER_LEN + payload.len()];
-                if header
-                    .expand_into(&self.local.address, &address, payload, true, &mut packet)
-                    .is_ok()
-                {
-                    self.events.push_back(SessionEvent::Undelivered(packet));
-                }
-            }
-        }
     }
 }

@@ -4,7 +4,8 @@
 //! | file | what |
 //! |---|---|
 //! | `table` | [`Sessions`]: all peers, bounded; seals and opens without allocating |
-//! | `exchange` | handshakes, control messages and timers of the table |
+//! | `exchange` | how sessions come about: handshakes |
+//! | `upkeep` | timers and control messages |
 //! | `peer` | what is known of one peer: its sessions, handshake, waiting packets |
 //! | `handshake` | Noise IK: messages and identity |
 //! | `established` | one session: frames |
@@ -26,6 +27,7 @@ mod handshake;
 mod peer;
 mod ratchet;
 mod table;
+mod upkeep;
 
 pub use table::{Limits, Opened, Sealer, Sessions};
 

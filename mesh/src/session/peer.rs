@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use super::control::Request;
-use super::established::Session;
+use super::established::{Role, Session};
 use super::handshake::Freshness;
 use crate::crypto::cookie::Cookie;
 use crate::crypto::noise::Handshake;
@@ -21,9 +21,11 @@ const MAX_WAITING_BYTES: usize = 16 * 1024;
 pub(super) const IDLE: Duration = Duration::from_secs(600);
 /// A session this old gets a successor when it is used.
 pub(super) const REKEY: Duration = Duration::from_secs(1800);
+/// How much longer the session's responder waits than its initiator, so that they do not both begin.
+const RESPONDER_WAITS: Duration = Duration::from_secs(60);
 /// A session this old is not used any more, successor or not.
 pub(super) const MAX_AGE: Duration = Duration::from_secs(3600);
-/// How long frames of the session before are still taken.
+/// How long frames of the session before are still taken, and how long a new one waits for its first frame.
 pub(super) const OVERLAP: Duration = Duration::from_secs(30);
 /// Sending for so long without an answer starts a handshake: the peer may have lost its keys.
 pub(super) const UNANSWERED: Duration = Duration::from_secs(15);
@@ -146,6 +148,7 @@ impl Peer {
             return false;
         };
         now.since(current.created) < MAX_AGE
+            && current.send.is_usable()
             && self
                 .unanswered
                 .is_none_or(|since| now.since(since) < SILENT)
@@ -159,7 +162,13 @@ impl Peer {
         if self.attempt.is_some() {
             return Instant::NEVER;
         }
-        (current.created + REKEY)
+        // The initiator begins again; the responder only if nothing came of that.
+        let rekey = match current.role {
+            _ if current.send.is_worn() => Duration::ZERO,
+            Role::Initiator => REKEY,
+            Role::Responder => REKEY + RESPONDER_WAITS,
+        };
+        (current.created + rekey)
             .min(since + UNANSWERED)
             .max(self.rest)
     }
@@ -242,6 +251,7 @@ impl Peer {
                 .map(|request| request.due),
             self.keep_alive,
             self.before.as_ref().map(|(_, until)| *until),
+            self.next.as_ref().map(|next| next.created + OVERLAP),
             current
                 .as_ref()
                 .and_then(|current| current.receive.old_until()),

@@ -80,12 +80,22 @@ impl SendRatchet {
         }
     }
 
+    /// Whether there are epochs left.
+    pub const fn is_usable(&self) -> bool {
+        self.chain.epoch < EPOCHS
+    }
+
+    /// Whether half of the epochs are used up: time for a new session.
+    pub const fn is_worn(&self) -> bool {
+        self.chain.epoch > EPOCHS / 2
+    }
+
     /// Moves to a new key if the old one is due. False when the session is used up.
     pub fn prepare(&mut self, now: Instant) -> bool {
         if now < self.until && self.next >> EPOCH_BITS < u64::from(self.chain.epoch) {
             return true;
         }
-        if self.chain.epoch >= EPOCHS {
+        if !self.is_usable() {
             return false;
         }
         // A key that nobody used yet is as good as a new one.

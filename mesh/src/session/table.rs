@@ -1,4 +1,5 @@
-//! The table of all peers and the way of packets through it. Handshakes, control messages and timers are in `exchange`.
+//! The table of all peers and the way of packets through it. Handshakes are in
+//! `exchange`, control messages and timers in `upkeep`.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -77,6 +78,7 @@ pub struct Sessions {
     pub(super) initiations: TokenBucket,
     pub(super) proven_initiations: TokenBucket,
     pub(super) answers: TokenBucket,
+    pub(super) cookie_replies: TokenBucket,
     pub(super) unknown: TokenBucket,
 }
 
@@ -119,6 +121,7 @@ impl Sessions {
             initiations: TokenBucket::new(40, 20),
             proven_initiations: TokenBucket::new(40, 40),
             answers: TokenBucket::new(50, 50),
+            cookie_replies: TokenBucket::new(200, 200),
             unknown: TokenBucket::new(10, 10),
         }
     }
