@@ -351,7 +351,7 @@ pub fn cut_in(namespaces: &[String; 2], interfaces: &[String; 2], how: Cut) -> R
             for (namespace, interface) in namespaces.iter().zip(interfaces) {
                 let table = format!("cut-{interface}");
                 let rules = format!(
-                    "table netdev {table} {{ chain arrive {{ type filter hook ingress device \"{interface}\" priority -500; drop; }} }}\n"
+                    "table netdev {table} {{\n chain arrive {{\n  type filter hook ingress device \"{interface}\" priority -500;\n  drop\n }}\n}}\n"
                 );
                 run_with_input(
                     "ip",

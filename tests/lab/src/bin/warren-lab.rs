@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use lexopt::prelude::*;
 use warren_lab::figures::Report;
-use warren_lab::{Cut, LabError, bench, namespace, neighbourhood, reaper};
+use warren_lab::{Cut, LabError, bench, namespace, neighbourhood, pair, reaper};
 
 const HELP: &str = "\
 warren-lab: neighbourhoods of warrend in network namespaces of this machine
@@ -16,13 +16,16 @@ warren-lab: neighbourhoods of warrend in network namespaces of this machine
   warren-lab heal A B            heal it
   warren-lab ping A B            ping from one router to another
   warren-lab shell A             a shell inside a router
+  warren-lab pair                two homes in user space on loopback, as a check
+  warren-lab with-neighbourhood PROGRAM ARGUMENTS...
+                                 run a program while a neighbourhood is up
   warren-lab bench forward|mesh|netns|router [--json] [--packages FOLDER]
   warren-lab clean               remove what killed labs have left
 ";
 
 fn main() -> ExitCode {
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(Failure::Usage(text)) => {
             eprintln!("{text}\n\n{HELP}");
             ExitCode::from(2)
@@ -51,7 +54,7 @@ impl From<lexopt::Error> for Failure {
     }
 }
 
-fn run() -> Result<(), Failure> {
+fn run() -> Result<ExitCode, Failure> {
     let mut words = Vec::new();
     let mut json = false;
     let mut packages = PathBuf::from("target/package");
@@ -62,9 +65,17 @@ fn run() -> Result<(), Failure> {
             Long("packages") => packages = parser.value()?.into(),
             Long("help") | Short('h') => {
                 println!("{HELP}");
-                return Ok(());
+                return Ok(ExitCode::SUCCESS);
             }
-            Value(value) => words.push(value.string()?),
+            Value(value) => {
+                words.push(value.string()?);
+                // What follows belongs to the program.
+                if words.len() == 1 && words[0] == "with-neighbourhood" {
+                    for word in parser.raw_args()? {
+                        words.push(word.string()?);
+                    }
+                }
+            }
             _ => return Err(argument.unexpected().into()),
         }
     }
@@ -79,6 +90,14 @@ fn run() -> Result<(), Failure> {
         ["heal", a, b] => neighbourhood::heal(a, b)?,
         ["ping", a, b] => neighbourhood::ping(a, b)?,
         ["shell", a] => neighbourhood::shell(a)?,
+        ["pair"] => println!("{}", pair::run()?),
+        ["with-neighbourhood", ref program @ ..] if !program.is_empty() => {
+            let status = neighbourhood::with(program)?;
+            return Ok(status
+                .code()
+                .and_then(|c| u8::try_from(c).ok())
+                .map_or(ExitCode::FAILURE, ExitCode::from));
+        }
         ["bench", "forward"] => bench::forward::run(report)?,
         ["bench", "mesh"] => bench::mesh::run(report)?,
         ["bench", "netns"] => bench::mesh::namespaces(report)?,
@@ -86,5 +105,5 @@ fn run() -> Result<(), Failure> {
         ["clean"] => println!("{} labs removed", reaper::remove_leftovers()?),
         _ => return Err(Failure::Usage("which of these?".into())),
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

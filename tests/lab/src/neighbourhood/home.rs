@@ -1,11 +1,11 @@
 //! The demonstration without root: one home with networking in user space and a space of its own. Makes no namespaces and
 //! touches nothing but a folder and ports on loopback.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{SPACE, Stop};
-use crate::error::{LabError, Result};
+use crate::error::Result;
+use crate::folder::Folder;
 use crate::overlay::warrend::{Options, Warrend};
 
 /// Where its page is.
@@ -13,12 +13,8 @@ const PAGE: &str = "127.0.0.1:8480";
 
 /// Starts the home and keeps it until SIGINT or SIGTERM.
 pub fn run() -> Result<()> {
-    let folder = Folder::make()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(LabError::io("starting the runtime"))?;
-    runtime.block_on(async {
+    let folder = Folder::make("home")?;
+    super::runtime()?.block_on(async {
         let mut stop = Stop::listen()?;
         let options = Options {
             space: Some(SPACE.to_owned()),
@@ -26,7 +22,7 @@ pub fn run() -> Result<()> {
             userspace: Some("[::1]:0".to_owned()),
             ..Options::default()
         };
-        let mut home = Warrend::prepare_in(&folder.0, "home", None, &[], &options)?;
+        let mut home = Warrend::prepare_in(folder.path(), "home", None, &[], &options)?;
         home.start()?;
         let address = home.wait_for_address()?;
         println!(
@@ -47,22 +43,4 @@ pub fn run() -> Result<()> {
         println!("stopped; everything removed");
         Ok(())
     })
-}
-
-/// A folder that is removed with its content when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn make() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("warren-home-{}", std::process::id()));
-        std::fs::create_dir(&path).map_err(LabError::io(format!("making {}", path.display())))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // The system's own cleaning of temporary folders takes what could not be removed here.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

@@ -8,13 +8,16 @@ mod table;
 
 use std::io::{IsTerminal, Write};
 use std::net::Ipv6Addr;
-use std::time::Duration;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::command::spawn_error;
 use crate::error::{LabError, Result};
 use crate::lab::Lab;
 use crate::overlay::warrend::{Options, Warrend, start_with};
+use crate::ping::Pinger;
 use crate::topology::Topology;
 
 pub use control::{cut, heal, ping, shell};
@@ -29,13 +32,60 @@ const PAGES: [(usize, u16); 2] = [(0, 8480), (2, 8481)];
 /// How often the table is drawn anew.
 const EVERY: Duration = Duration::from_millis(1500);
 
-/// Starts the neighbourhood and keeps it until SIGINT or SIGTERM.
-pub fn run() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(LabError::io("starting the runtime"))?;
-    let ended = runtime.block_on(show());
+        .map_err(LabError::io("starting the runtime"))
+}
+
+/// Starts the neighbourhood, waits until everybody reaches everybody, runs a program, and takes everything down. The
+/// program finds the addresses of two homes' pages in `WARREN_HOME_A` and `WARREN_HOME_C` (`http://127.0.0.1:PORT`), the
+/// name of the space in `WARREN_SPACE`, and this program, which cuts and heals links, in `WARREN_LAB`.
+pub fn with(words: &[&str]) -> Result<ExitStatus> {
+    runtime()?.block_on(async {
+        let mut stop = Stop::listen()?;
+        let (lab, mut daemons, addresses) = start()?;
+        let pinger = Pinger::new(&lab, &addresses)?;
+        pinger.reach_all(Instant::now(), Duration::from_secs(60))?;
+        let program = words.first().copied().unwrap_or("true");
+        let mut command = tokio::process::Command::new(program);
+        command.args(words.iter().skip(1)).env("WARREN_SPACE", SPACE).kill_on_drop(true);
+        for (node, _) in PAGES {
+            let port = page::forward(0, daemons[node].web_socket()).await?;
+            command.env(format!("WARREN_HOME_{}", lab.topology().names[node]), format!("http://127.0.0.1:{port}"));
+        }
+        if let Ok(this) = std::env::current_exe() {
+            command.env("WARREN_LAB", this);
+        }
+        let mut child = command.spawn().map_err(|e| spawn_error(program, &words.join(" "), e))?;
+        let status = tokio::select! {
+            status = child.wait() => status.map_err(LabError::io(format!("waiting for {program}")))?,
+            () = stop.wait() => return Err(LabError::Unknown(format!("result of {program}: it was interrupted"))),
+        };
+        for daemon in &mut daemons {
+            daemon.process()?.check()?;
+        }
+        stop_all(&mut daemons)?;
+        Ok(status)
+    })
+}
+
+/// The lab, its daemons and their addresses.
+fn start() -> Result<(Lab, Vec<Warrend>, Vec<Ipv6Addr>)> {
+    let lab = Lab::new(Topology::neighbourhood())?;
+    control::remember(&lab)?;
+    let (daemons, addresses) = start_with(&lab, |node| Options {
+        open: vec!["tcp/5201".into(), "udp/5201".into()],
+        space: (node == HOST).then(|| SPACE.to_owned()),
+        ..Options::default()
+    })?;
+    Ok((lab, daemons, addresses))
+}
+
+/// Starts the neighbourhood and keeps it until SIGINT or SIGTERM.
+pub fn run() -> Result<()> {
+    let ended = runtime()?.block_on(show());
     // Whoever looks at the terminal sees that the long silence was tidying up.
     println!("stopped; everything removed");
     ended
@@ -43,14 +93,8 @@ pub fn run() -> Result<()> {
 
 async fn show() -> Result<()> {
     let mut stop = Stop::listen()?;
-    let lab = Lab::new(Topology::neighbourhood())?;
-    control::remember(&lab)?;
     println!("starting five routers, each in a network namespace of its own ...");
-    let (mut daemons, addresses) = start_with(&lab, |node| Options {
-        open: vec!["tcp/5201".into(), "udp/5201".into()],
-        space: (node == HOST).then(|| SPACE.to_owned()),
-        ..Options::default()
-    })?;
+    let (lab, mut daemons, addresses) = start()?;
     for (node, port) in PAGES {
         page::forward(port, daemons[node].web_socket()).await?;
     }
@@ -104,7 +148,7 @@ fn head(lab: &Lab) -> String {
             names[node], names[HOST]
         );
     }
-    text += "\nin another terminal:\n  scripts/run cut B C         both ends see the link go down (add `silent`: nobody is told)\n  scripts/run heal B C\n  scripts/run ping A E        \n  scripts/run shell A         a shell inside A: ping, curl and iperf3 to the others' addresses (port 5201 is open)\n  Ctrl-C here stops and removes everything\n";
+    text += "\nin another terminal:\n  scripts/run cut B C         both ends see the link go down (add `silent`: nobody is told)\n  scripts/run heal B C\n  scripts/run ping A E\n  scripts/run shell A         a shell inside A: ping, curl and iperf3 to the others' addresses (port 5201 is open)\n  Ctrl-C here stops and removes everything\n";
     text
 }
 

@@ -9,13 +9,17 @@ use tokio::net::{TcpListener, UnixStream};
 
 use crate::error::{LabError, Result};
 
-/// Passes on everything that connects to 127.0.0.1:`port` from now on.
-pub(super) async fn forward(port: u16, socket: PathBuf) -> Result<()> {
+/// Passes on everything that connects to 127.0.0.1:`port` (0: any free one) from now on. Returns the port.
+pub(super) async fn forward(port: u16, socket: PathBuf) -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .await
         .map_err(LabError::io(format!(
             "listening on 127.0.0.1:{port} (does another neighbourhood run?)"
         )))?;
+    let port = listener
+        .local_addr()
+        .map_err(LabError::io("asking for the port"))?
+        .port();
     tokio::spawn(async move {
         while let Ok((mut browser, _)) = listener.accept().await {
             let socket = socket.clone();
@@ -27,5 +31,5 @@ pub(super) async fn forward(port: u16, socket: PathBuf) -> Result<()> {
             });
         }
     });
-    Ok(())
+    Ok(port)
 }

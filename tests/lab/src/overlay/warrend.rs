@@ -1,12 +1,14 @@
-//! `warrend` in a lab: writes its configuration, has it make its keys, starts it, and asks it over its control socket.
+//! `warrend` in a lab: has it make its keys, writes its configuration, starts it, and asks it over its control socket.
 //! Knows only what the daemon's documentation promises.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Ipv6Addr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::command::run;
 use crate::error::{LabError, Result};
@@ -17,6 +19,9 @@ use crate::topology::NodeIndex;
 
 /// How long a daemon may take to open its control socket.
 const START_PATIENCE: Duration = Duration::from_secs(20);
+/// How long it may take to answer, and how much it may say.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_MAX: u64 = 4 << 20;
 
 /// The binary: `WARREND`, or the one beside this program, or the one of the build folder that a test runs in.
 pub fn binary() -> Result<PathBuf> {
@@ -108,22 +113,28 @@ impl Warrend {
         interfaces: &[String],
         options: &Options,
     ) -> Result<Self> {
-        fs::create_dir_all(folder).map_err(LabError::io(format!("making {}", folder.display())))?;
         let daemon = Self {
             name: name.to_owned(),
             folder: folder.to_owned(),
             namespace,
             process: None,
         };
+        let mut arguments = vec![
+            "init",
+            "--dir",
+            daemon.folder.to_str().unwrap_or(""),
+            "--name",
+            name,
+        ];
+        if options.userspace.is_some() {
+            arguments.push("--userspace");
+        }
+        run(&binary()?.to_string_lossy(), &arguments)?;
         let config = daemon.configuration(interfaces, options);
         fs::write(daemon.config(), config).map_err(LabError::io(format!(
             "writing {}",
             daemon.config().display()
         )))?;
-        run(
-            &binary()?.to_string_lossy(),
-            &["init", "--config", &daemon.config().to_string_lossy()],
-        )?;
         Ok(daemon)
     }
 
@@ -139,10 +150,7 @@ impl Warrend {
 
     fn configuration(&self, interfaces: &[String], options: &Options) -> String {
         let mut text = format!("version = 1\nname = {}\n", quoted(&self.name));
-        text += &format!(
-            "state = {}\n",
-            quoted(&self.folder.join("state").to_string_lossy())
-        );
+        text += &format!("state = {}\n", quoted(&self.folder.to_string_lossy()));
         if let Some(user) = &options.user {
             text += &format!("user = {}\n", quoted(user));
         }
@@ -243,15 +251,85 @@ impl Warrend {
         }
     }
 
-    /// What `warrend SUBCOMMAND --json` says of this node.
-    pub fn ask(&self, subcommand: &str) -> Result<Value> {
-        let config = self.config();
-        let text = run(
-            &binary()?.to_string_lossy(),
-            &[subcommand, "--json", "--config", &config.to_string_lossy()],
-        )?;
-        serde_json::from_str(&text)
-            .map_err(|_| LabError::answer(format!("warrend {subcommand} --json"), &text))
+    /// What the daemon answers to a command: one JSON request and one JSON answer, a line each.
+    pub fn ask(&self, command: &str) -> Result<Value> {
+        let socket = self.control_socket();
+        let trouble = || LabError::io(format!("asking {} over {}", self.name, socket.display()));
+        let mut stream = UnixStream::connect(&socket).map_err(trouble())?;
+        stream
+            .set_read_timeout(Some(ANSWER_PATIENCE))
+            .map_err(trouble())?;
+        let request = json!({ "command": command }).to_string() + "\n";
+        stream.write_all(request.as_bytes()).map_err(trouble())?;
+        let mut line = String::new();
+        BufReader::new(stream)
+            .take(ANSWER_MAX)
+            .read_line(&mut line)
+            .map_err(trouble())?;
+        let unexpected = || LabError::answer(format!("{} asked for {command}", self.name), &line);
+        let answer: Value = serde_json::from_str(&line).map_err(|_| unexpected())?;
+        answer.get("ok").cloned().ok_or_else(unexpected)
+    }
+
+    /// Waits until what the daemon answers to a command is as wanted.
+    pub fn wait_for(
+        &self,
+        command: &str,
+        what: &str,
+        limit: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        let begin = Instant::now();
+        loop {
+            let answer = self.ask(command);
+            if let Ok(value) = &answer
+                && wanted(value)
+            {
+                return answer;
+            }
+            if begin.elapsed() > limit {
+                let last = answer.map_or_else(|e| e.to_string(), |v| v.to_string());
+                let last: String = last.chars().take(500).collect();
+                return Err(LabError::Timeout {
+                    what: format!("{what} on {} (it says of {command}: {last})", self.name),
+                    after: limit,
+                });
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The body of `GET PATH` from the daemon's web server.
+    pub fn get(&self, path: &str, accept: &str) -> Result<String> {
+        let socket = self.web_socket();
+        let trouble = || {
+            LabError::io(format!(
+                "GET {path} of {} over {}",
+                self.name,
+                socket.display()
+            ))
+        };
+        let mut stream = UnixStream::connect(&socket).map_err(trouble())?;
+        stream
+            .set_read_timeout(Some(ANSWER_PATIENCE))
+            .map_err(trouble())?;
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).map_err(trouble())?;
+        let mut bytes = Vec::new();
+        stream
+            .take(ANSWER_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(trouble())?;
+        let text = String::from_utf8_lossy(&bytes);
+        match text.split_once("\r\n\r\n") {
+            Some((head, body)) if head.starts_with("HTTP/1.1 200 ") => Ok(body.to_owned()),
+            _ => Err(LabError::answer(
+                format!("GET {path} of {}", self.name),
+                &text,
+            )),
+        }
     }
 
     /// The running daemon.
