@@ -16,6 +16,9 @@ pub enum LinkError {
         /// Length of the whole datagram in bytes.
         len: usize,
     },
+    /// The bytes end inside a field.
+    #[error(transparent)]
+    Truncated(#[from] Truncated),
     /// The first byte names another version.
     #[error("a frame of version {0}: the neighbour runs another release")]
     Version(u8),
@@ -76,10 +79,4 @@ pub enum LinkError {
     /// A broadcast frame has one byte for the number of neighbours.
     #[error("{0} neighbours do not fit one broadcast frame of at most 255")]
     TooManyNeighbours(usize),
-}
-
-impl From<Truncated> for LinkError {
-    fn from(_: Truncated) -> Self {
-        Self::Length { len: 0 }
-    }
 }

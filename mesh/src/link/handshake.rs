@@ -10,14 +10,20 @@
 //! Under load, ask [`CookieGate::admit`](crate::crypto::cookie::CookieGate::admit) with [`responder_mac_keys`] or
 //! [`Initiator::reply_mac_keys`] before anything here: no curve work happens without it.
 
+mod initiator;
+mod payload;
+mod responder;
+
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use super::payload::{self, Peer, Role, Statement};
+pub use self::initiator::Initiator;
+use self::payload::Peer;
+pub use self::responder::Responder;
 use super::{FrameType, GroupReceiver, GroupSender, LinkError, LinkIndex, LinkSession};
 use crate::crypto::SecretKey;
 use crate::crypto::cookie::{Admission, Cookie, CookieGate, MACS_LEN, MacKeys};
-use crate::crypto::noise::{self, Handshake, NoiseError, Parameters, Pattern};
+use crate::crypto::noise::{Handshake, NoiseError, Parameters, Pattern};
 use crate::identity::{MeshIdentity, MeshPublicKey, NodeAddress, ShortId};
 use crate::time::Instant;
 use crate::wire::{Reader, Writer};
@@ -185,212 +191,6 @@ fn expect(wanted: FrameType, datagram: &[u8]) -> Result<Reader<'_>, LinkError> {
         });
     }
     Ok(Reader::new(&datagram[1..]))
-}
-
-/// The side that sends HANDSHAKE1.
-#[derive(Debug)]
-pub struct Initiator {
-    handshake: Option<Handshake>,
-    peer: ShortId,
-    local_index: LinkIndex,
-    stamped: Stamped,
-    reply_keys: MacKeys,
-}
-
-impl Initiator {
-    /// Starts a handshake with the node of this short id. `local_index` is random and unused.
-    pub fn start<R: CryptoRng + ?Sized>(
-        local: &LinkParty<'_>,
-        peer: ShortId,
-        local_index: LinkIndex,
-        rng: &mut R,
-    ) -> Result<Self, LinkError> {
-        let mut handshake = Handshake::initiator(local.parameters(), rng)?;
-        let mut message = vec![FrameType::Handshake1.byte()];
-        message.put_u32(local_index.0);
-        let noise_at = message.len();
-        handshake.write(&[], &mut message)?;
-        let reply_keys = reply_mac_keys(&message[noise_at..noise_at + EPHEMERAL_LEN]);
-        Ok(Self {
-            handshake: Some(handshake),
-            peer,
-            local_index,
-            stamped: Stamped::new(responder_mac_keys(peer), message),
-            reply_keys,
-        })
-    }
-
-    /// The HANDSHAKE1 datagram, to be sent until something comes back.
-    pub fn message(&self) -> &[u8] {
-        &self.stamped.message
-    }
-
-    /// Whom it is for.
-    pub const fn peer(&self) -> ShortId {
-        self.peer
-    }
-
-    /// Our index.
-    pub const fn local_index(&self) -> LinkIndex {
-        self.local_index
-    }
-
-    /// The keys of `mac1` and cookies of the HANDSHAKE2 we wait for.
-    pub const fn reply_mac_keys(&self) -> &MacKeys {
-        &self.reply_keys
-    }
-
-    /// A COOKIE datagram came: [`Initiator::message`] carries the cookie from now on. Send it again.
-    pub fn take_cookie(&mut self, now: Instant, datagram: &[u8]) -> Result<(), LinkError> {
-        self.stamped.take_cookie(now, self.local_index, datagram)
-    }
-
-    /// Reads HANDSHAKE2. On success the HANDSHAKE3 datagram to send (again, until the neighbour is heard in the new
-    /// session) and the session; this object is used up. After [`LinkError::Mac`], [`LinkError::Index`] or
-    /// [`LinkError::Length`] it goes on waiting, after other errors it is best dropped.
-    pub fn finish(
-        &mut self,
-        now: Instant,
-        local: &LinkParty<'_>,
-        datagram: &[u8],
-    ) -> Result<(Vec<u8>, Established), LinkError> {
-        expect(FrameType::Handshake2, datagram)?;
-        let body = self
-            .reply_keys
-            .verify_mac1(datagram)
-            .ok_or(LinkError::Mac)?;
-        let mut reader = expect(FrameType::Handshake2, body)?;
-        let remote_index = LinkIndex(reader.u32()?);
-        if reader.u32()? != self.local_index.0 {
-            return Err(LinkError::Index);
-        }
-        let handshake = self.handshake.as_mut().ok_or(NoiseError::State)?;
-        let before = handshake.hash();
-        let payload = read(local, handshake, reader.rest())?;
-        let statement = |role, hash, static_public| Statement {
-            role,
-            hash,
-            static_public,
-            initiator_index: self.local_index,
-            responder_index: remote_index,
-        };
-        let theirs = handshake.remote_static().ok_or(NoiseError::State)?;
-        let theirs = statement(Role::Responder, before, theirs);
-        let peer = payload::decode(local, &theirs, Some(self.peer), &payload)?;
-        let ours = noise::x25519_public(local.static_secret);
-        let ours = statement(Role::Initiator, handshake.hash(), ours);
-        let mut message = vec![FrameType::Handshake3.byte()];
-        message.put_u32(remote_index.0);
-        let payload = Zeroizing::new(payload::encode(local, &ours));
-        handshake.write(&payload, &mut message)?;
-        let handshake = self.handshake.take().ok_or(NoiseError::State)?;
-        let established =
-            Established::new(now, peer, handshake, self.local_index, remote_index, true)?;
-        Ok((message, established))
-    }
-}
-
-/// The side that answers a HANDSHAKE1.
-#[derive(Debug)]
-pub struct Responder {
-    handshake: Option<Handshake>,
-    local_index: LinkIndex,
-    remote_index: LinkIndex,
-    stamped: Stamped,
-}
-
-impl Responder {
-    /// Reads HANDSHAKE1 and makes HANDSHAKE2: two curve operations. `local_index` is random and unused.
-    pub fn accept<R: CryptoRng + ?Sized>(
-        local: &LinkParty<'_>,
-        local_index: LinkIndex,
-        datagram: &[u8],
-        rng: &mut R,
-    ) -> Result<Self, LinkError> {
-        expect(FrameType::Handshake1, datagram)?;
-        let body = responder_mac_keys(local.identity.short_id())
-            .verify_mac1(datagram)
-            .ok_or(LinkError::Mac)?;
-        let mut reader = expect(FrameType::Handshake1, body)?;
-        let remote_index = LinkIndex(reader.u32()?);
-        let first = reader.rest();
-        if first.len() != local.first_message_len() {
-            return Err(match first.len() {
-                32 | 48 => LinkError::PassphraseMissing,
-                _ => LinkError::Length {
-                    len: datagram.len(),
-                },
-            });
-        }
-        let mut handshake = Handshake::responder(local.parameters(), rng)?;
-        handshake.read(first)?;
-        let statement = Statement {
-            role: Role::Responder,
-            hash: handshake.hash(),
-            static_public: noise::x25519_public(local.static_secret),
-            initiator_index: remote_index,
-            responder_index: local_index,
-        };
-        let payload = Zeroizing::new(payload::encode(local, &statement));
-        let mut message = vec![FrameType::Handshake2.byte()];
-        message.put_u32(local_index.0);
-        message.put_u32(remote_index.0);
-        handshake.write(&payload, &mut message)?;
-        Ok(Self {
-            handshake: Some(handshake),
-            local_index,
-            remote_index,
-            stamped: Stamped::new(reply_mac_keys(&first[..EPHEMERAL_LEN]), message),
-        })
-    }
-
-    /// The HANDSHAKE2 datagram. Send it again when the same HANDSHAKE1 comes again.
-    pub fn message(&self) -> &[u8] {
-        &self.stamped.message
-    }
-
-    /// Our index.
-    pub const fn local_index(&self) -> LinkIndex {
-        self.local_index
-    }
-
-    /// The initiator's index.
-    pub const fn remote_index(&self) -> LinkIndex {
-        self.remote_index
-    }
-
-    /// A COOKIE datagram came: [`Responder::message`] carries the cookie from now on. Send it again.
-    pub fn take_cookie(&mut self, now: Instant, datagram: &[u8]) -> Result<(), LinkError> {
-        self.stamped.take_cookie(now, self.local_index, datagram)
-    }
-
-    /// Reads HANDSHAKE3. On success this object is used up; after [`LinkError::Index`] or [`LinkError::Length`] it goes
-    /// on waiting, after other errors it is best dropped.
-    pub fn finish(
-        &mut self,
-        now: Instant,
-        local: &LinkParty<'_>,
-        datagram: &[u8],
-    ) -> Result<Established, LinkError> {
-        let mut reader = expect(FrameType::Handshake3, datagram)?;
-        if reader.u32()? != self.local_index.0 {
-            return Err(LinkError::Index);
-        }
-        let handshake = self.handshake.as_mut().ok_or(NoiseError::State)?;
-        let before = handshake.hash();
-        let payload = read(local, handshake, reader.rest())?;
-        let statement = Statement {
-            role: Role::Initiator,
-            hash: before,
-            static_public: handshake.remote_static().ok_or(NoiseError::State)?,
-            initiator_index: self.remote_index,
-            responder_index: self.local_index,
-        };
-        let peer = payload::decode(local, &statement, None, &payload)?;
-        let handshake = self.handshake.take().ok_or(NoiseError::State)?;
-        let (local_index, remote_index) = (self.local_index, self.remote_index);
-        Established::new(now, peer, handshake, local_index, remote_index, false)
-    }
 }
 
 /// Reads a Noise message whose sender's static key opens before its payload does: if only the payload fails, the

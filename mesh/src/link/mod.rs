@@ -19,7 +19,6 @@ pub mod beacon;
 pub mod broadcast;
 mod error;
 pub mod handshake;
-mod payload;
 pub mod routing_header;
 pub mod session;
 

@@ -1,10 +1,10 @@
 //! What both sides of a link handshake tell each other inside it: the mesh key with proof of ownership, and what is
 //! needed to hear their broadcasts.
 
-use super::handshake::LinkParty;
-use super::{GroupId, GroupReceiver, LinkError, LinkIndex};
+use super::LinkParty;
 use crate::crypto::SecretKey;
 use crate::identity::{MeshPublicKey, ShortId};
+use crate::link::{GroupId, GroupReceiver, LinkError, LinkIndex};
 use crate::wire::{Reader, Writer};
 
 const VERSION: u8 = 1;
