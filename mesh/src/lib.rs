@@ -7,6 +7,7 @@ pub mod descriptor;
 pub mod identity;
 pub mod link;
 pub mod message;
+pub mod neighbour;
 pub mod node;
 pub mod packet;
 pub mod rng;

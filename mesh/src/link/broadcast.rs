@@ -12,9 +12,10 @@ use rand_core::CryptoRng;
 use subtle::{Choice, ConstantTimeEq};
 
 use super::{FrameType, LinkError};
-use crate::crypto::SecretKey;
 use crate::crypto::aead::{BadTag, counter_nonce};
 use crate::crypto::replay::ReplayWindow;
+use crate::crypto::{SecretKey, kdf};
+use crate::identity::ShortId;
 use crate::wire::Writer;
 
 /// Length of one neighbour's tag in bytes.
@@ -33,6 +34,13 @@ pub struct GroupId(pub u32);
 pub struct TagKey(SecretKey);
 
 impl TagKey {
+    /// Proof that the neighbour at the sending end of this key declares the link dead that the other end numbers
+    /// `link_index`. Travels through the mesh, so it names both ends.
+    pub fn notice(&self, from: &ShortId, to: &ShortId, link_index: u32) -> [u8; 16] {
+        let parts: [&[u8]; 3] = [&from.0, &to.0, &link_index.to_be_bytes()];
+        kdf::mac(&self.0, "warren link down v1", &parts)
+    }
+
     /// The tag key with these bytes.
     pub const fn new(key: SecretKey) -> Self {
         Self(key)

@@ -227,6 +227,19 @@ impl Router {
             return;
         }
         known.cost = cost;
+        self.recompute_over(now, link);
+    }
+
+    /// The size of packets that a link carries changed.
+    pub fn set_link_mtu(&mut self, now: Instant, link: LinkId, mtu_class: u8) {
+        let Some(known) = self.links.get_mut(&link) else {
+            return;
+        };
+        known.mtu_class = mtu_class;
+        self.recompute_over(now, link);
+    }
+
+    fn recompute_over(&mut self, now: Instant, link: LinkId) {
         for index in self.indices() {
             if self.get(index).is_some_and(|o| o.selected == Some(link)) {
                 self.recompute(now, index);

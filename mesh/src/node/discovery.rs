@@ -1,0 +1,597 @@
+//! Finding neighbours: beacons are answered, the lower short id starts the handshake, at most four run at once on an
+//! interface, so that forged beacons do not buy curve work.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use rand_core::CryptoRng;
+
+use super::link::{Link, LinkState};
+use super::{Node, Timer};
+use crate::crypto::cookie::{Admission, CookieGate, address_bytes};
+use crate::identity::ShortId;
+use crate::link::handshake::{self, responder_mac_keys};
+use crate::link::{Beacon, Established, Initiator, LinkError, LinkIndex, Responder};
+use crate::message::Message;
+use crate::packet::bucket::TokenBucket;
+use crate::routing::LinkId;
+use crate::time::Instant;
+use crate::transmit::{Destination, InterfaceId};
+
+/// Handshakes in flight on one interface.
+const ATTEMPTS_PER_INTERFACE: usize = 4;
+/// First wait for an answer; it doubles every three tries ...
+const RETRY: Duration = Duration::from_millis(60);
+/// ... until these are used up.
+const TRIES: u32 = 9;
+/// Neighbours an interface links up with although they can be reached already.
+const NEIGHBOURS_WANTED: usize = 8;
+/// Nobody is sent unicast beacons or resuming probes oftener than this.
+const ANSWER_INTERVAL: Duration = Duration::from_millis(100);
+/// A neighbour that was heard this recently is not taken for restarted.
+const HEARD_RECENTLY: Duration = Duration::from_millis(300);
+/// Handshakes that wait for their third message, and for how long.
+const RESPONDERS_MAX: usize = 64;
+const RESPONDER_KEPT: Duration = Duration::from_secs(5);
+const ANSWERED_MAX: usize = 256;
+const WANTED_MAX: usize = 64;
+/// Handshake messages that may come at once and per second before cookies are asked for.
+const CALM_BURST: u32 = 64;
+const CALM_RATE: u32 = 32;
+const TIDY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A handshake this node began.
+#[derive(Debug)]
+struct Attempt {
+    interface: InterfaceId,
+    transport: SocketAddr,
+    initiator: Initiator,
+    /// The last message and the link it is for, once there is one.
+    third: Option<(Vec<u8>, LinkId, u32)>,
+    tries: u32,
+}
+
+/// A handshake somebody else began.
+#[derive(Debug)]
+struct Pending {
+    interface: InterfaceId,
+    transport: SocketAddr,
+    responder: Responder,
+    since: Instant,
+}
+
+/// Beacons and handshakes in progress.
+#[derive(Debug)]
+pub(super) struct Discovery {
+    attempts: BTreeMap<u32, Attempt>,
+    wanted: BTreeMap<(InterfaceId, SocketAddr), ShortId>,
+    pending: BTreeMap<u32, Pending>,
+    answered: BTreeMap<(InterfaceId, SocketAddr), Instant>,
+    gate: CookieGate,
+    load: TokenBucket,
+}
+
+impl Discovery {
+    pub(super) fn new<R: CryptoRng + ?Sized>(rng: &mut R) -> Self {
+        Self {
+            attempts: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            answered: BTreeMap::new(),
+            gate: CookieGate::new(rng),
+            load: TokenBucket::new(CALM_BURST, CALM_RATE),
+        }
+    }
+
+    pub(super) fn forget_interface(&mut self, interface: InterfaceId) {
+        self.attempts
+            .retain(|_, attempt| attempt.interface != interface);
+        self.pending
+            .retain(|_, pending| pending.interface != interface);
+        self.wanted.retain(|(wanted, _), _| *wanted != interface);
+    }
+
+    fn tries(&self, interface: InterfaceId, transport: SocketAddr) -> bool {
+        self.attempts
+            .values()
+            .any(|attempt| attempt.interface == interface && attempt.transport == transport)
+    }
+}
+
+impl Node {
+    pub(super) fn beacon(&self, is_answer: bool) -> Beacon {
+        Beacon {
+            sender: self.identity.short_id(),
+            is_answer,
+            epoch: self.epoch,
+            features: 0,
+        }
+    }
+
+    pub(super) fn receive_beacon(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> bool {
+        let Ok(beacon) = Beacon::decode(datagram) else {
+            return false;
+        };
+        if beacon.sender == self.identity.short_id() {
+            return true;
+        }
+        if !beacon.is_answer {
+            self.somebody(now, interface, from, beacon.sender);
+            return true;
+        }
+        // An answer: whoever sends it has no session with us.
+        let link = self.links.by_transport(interface, from);
+        if let Some(link) = link.and_then(|link| self.links.get_mut(link)) {
+            match link.state {
+                LinkState::Up if now.since(link.last_heard) < HEARD_RECENTLY => return true,
+                LinkState::Suspended(_) => link.state = LinkState::Suspended(Instant::ZERO),
+                LinkState::Up | LinkState::Unconfirmed => {}
+            }
+        }
+        self.link_or_answer(now, interface, from, beacon.sender);
+        true
+    }
+
+    /// Somebody without a session was heard.
+    fn somebody(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        from: SocketAddr,
+        sender: ShortId,
+    ) {
+        if self.discovery.tries(interface, from) {
+            return;
+        }
+        if let Some(link) = self.links.by_transport(interface, from)
+            && self.try_resume(now, link)
+        {
+            return;
+        }
+        self.link_or_answer(now, interface, from, sender);
+    }
+
+    /// A frame came that belongs to no session here. Who sent it is unknown unless there is a link to that address.
+    pub(super) fn unknown_frame(&mut self, now: Instant, interface: InterfaceId, from: SocketAddr) {
+        match self.links.by_transport(interface, from) {
+            Some(id) => {
+                let Some(short) = self.links.get(id).map(|link| link.short) else {
+                    return;
+                };
+                if self.links.get(id).is_some_and(Link::is_up) {
+                    // It may have suspended this link: anything in the session brings it back.
+                    self.probe_once(now, id);
+                } else {
+                    self.somebody(now, interface, from, short);
+                }
+            }
+            None => self.answer_with_beacon(now, interface, from),
+        }
+    }
+
+    /// Sends a suspended link one probe, if its keys are still good.
+    fn try_resume(&mut self, now: Instant, id: LinkId) -> bool {
+        let resumable = self
+            .links
+            .get(id)
+            .is_some_and(|link| link.is_resumable(now));
+        if resumable {
+            self.probe_once(now, id);
+        }
+        resumable
+    }
+
+    fn probe_once(&mut self, now: Instant, id: LinkId) {
+        if let Some(link) = self.links.get_mut(id)
+            && link
+                .resumed_try
+                .is_none_or(|tried| now.since(tried) >= ANSWER_INTERVAL)
+        {
+            link.resumed_try = Some(now);
+            self.send_control(now, id, &[Message::Probe]);
+        }
+    }
+
+    fn link_or_answer(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        from: SocketAddr,
+        sender: ShortId,
+    ) {
+        if !self.wants(interface, sender) {
+            return;
+        }
+        if self.identity.short_id() < sender {
+            if self.discovery.tries(interface, from) {
+                return;
+            }
+            if self.discovery.wanted.len() < WANTED_MAX {
+                self.discovery.wanted.insert((interface, from), sender);
+            }
+            self.next_attempts(now, interface);
+        } else {
+            self.answer_with_beacon(now, interface, from);
+        }
+    }
+
+    /// Eight neighbours are enough on one interface, and any that is the only way to somebody.
+    fn wants(&self, interface: InterfaceId, sender: ShortId) -> bool {
+        self.links.up_on(interface).count() < NEIGHBOURS_WANTED
+            || self.router.next_hop(&sender).is_none()
+    }
+
+    fn answer_with_beacon(&mut self, now: Instant, interface: InterfaceId, from: SocketAddr) {
+        let key = (interface, from);
+        let last = self.discovery.answered.get(&key);
+        if last.is_some_and(|last| now.since(*last) < ANSWER_INTERVAL) {
+            return;
+        }
+        if self.discovery.answered.len() >= ANSWERED_MAX {
+            self.discovery.answered.clear();
+        }
+        self.discovery.answered.insert(key, now);
+        let beacon = self.beacon(true).encode();
+        self.transmit
+            .push(interface, Destination::Unicast(from), &beacon);
+    }
+
+    fn next_attempts(&mut self, now: Instant, interface: InterfaceId) {
+        loop {
+            let running = self
+                .discovery
+                .attempts
+                .values()
+                .filter(|attempt| attempt.interface == interface)
+                .count();
+            if running >= ATTEMPTS_PER_INTERFACE {
+                return;
+            }
+            let next = self
+                .discovery
+                .wanted
+                .iter()
+                .find(|((wanted, _), _)| *wanted == interface)
+                .map(|((_, transport), peer)| (*transport, *peer));
+            let Some((transport, peer)) = next else {
+                return;
+            };
+            self.discovery.wanted.remove(&(interface, transport));
+            if self.discovery.tries(interface, transport) {
+                continue;
+            }
+            let index = self.unused_index();
+            let mut rng = self.rng.fork();
+            let Ok(initiator) = Initiator::start(&self.party(), peer, index, rng.inner()) else {
+                continue;
+            };
+            self.discovery.attempts.insert(
+                index.0,
+                Attempt {
+                    interface,
+                    transport,
+                    initiator,
+                    third: None,
+                    tries: 0,
+                },
+            );
+            self.attempt_due(now, index.0);
+        }
+    }
+
+    fn unused_index(&mut self) -> LinkIndex {
+        loop {
+            let index = self.rng.u32();
+            if self.links.by_index(LinkIndex(index)).is_none()
+                && !self.discovery.attempts.contains_key(&index)
+                && !self.discovery.pending.contains_key(&index)
+            {
+                return LinkIndex(index);
+            }
+        }
+    }
+
+    /// Sends the last message of a handshake again, or gives up.
+    pub(super) fn attempt_due(&mut self, now: Instant, index: u32) {
+        let Some(attempt) = self.discovery.attempts.get_mut(&index) else {
+            return;
+        };
+        if attempt.tries >= TRIES {
+            self.end_attempt(now, index);
+            return;
+        }
+        attempt.tries += 1;
+        let wait = RETRY * (1 << ((attempt.tries - 1) / 3).min(3));
+        self.timers.set(now + wait, Timer::Attempt(index));
+        self.send_attempt(index);
+    }
+
+    fn send_attempt(&mut self, index: u32) {
+        if let Some(attempt) = self.discovery.attempts.get(&index) {
+            let message = match &attempt.third {
+                Some((third, _, _)) => third,
+                None => attempt.initiator.message(),
+            };
+            let to = Destination::Unicast(attempt.transport);
+            self.transmit.push(attempt.interface, to, message);
+        }
+    }
+
+    fn end_attempt(&mut self, now: Instant, index: u32) {
+        let Some(attempt) = self.discovery.attempts.remove(&index) else {
+            return;
+        };
+        if let Some((_, id, serial)) = attempt.third
+            && self
+                .links
+                .same(id, serial)
+                .is_some_and(|link| link.state == LinkState::Unconfirmed)
+        {
+            self.links.remove(id, false);
+        }
+        self.next_attempts(now, attempt.interface);
+    }
+
+    /// The neighbour was heard in the session of a handshake: no more messages are needed.
+    pub(super) fn attempt_done(&mut self, now: Instant, interface: InterfaceId, serial: u32) {
+        self.discovery.attempts.retain(|_, attempt| {
+            !attempt
+                .third
+                .as_ref()
+                .is_some_and(|(_, _, of)| *of == serial)
+        });
+        self.next_attempts(now, interface);
+    }
+
+    pub(super) fn receive_first(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> bool {
+        let Some(remote) = handshake::sender_index(datagram) else {
+            return false;
+        };
+        let again = self.discovery.pending.values().find(|pending| {
+            pending.interface == interface
+                && pending.transport == from
+                && pending.responder.remote_index() == remote
+        });
+        if let Some(pending) = again {
+            let to = Destination::Unicast(from);
+            self.transmit
+                .push(interface, to, pending.responder.message());
+            return true;
+        }
+        let keys = responder_mac_keys(self.identity.short_id());
+        let is_calm = self.discovery.load.is_calm(now);
+        let source = address_bytes(&from);
+        match handshake::admit(
+            &self.discovery.gate,
+            now,
+            &keys,
+            datagram,
+            &source,
+            !is_calm,
+        ) {
+            Admission::Forget => return false,
+            Admission::NeedsCookie => {
+                let gate = &self.discovery.gate;
+                let rng = self.rng.inner();
+                if let Some(reply) =
+                    handshake::cookie_reply(gate, now, &keys, datagram, &source, rng)
+                {
+                    self.transmit
+                        .push(interface, Destination::Unicast(from), &reply);
+                }
+                return true;
+            }
+            Admission::Proceed => {}
+        }
+        if !self.discovery.load.allow(now) {
+            return true;
+        }
+        let index = self.unused_index();
+        let mut rng = self.rng.fork();
+        let Ok(responder) = Responder::accept(&self.party(), index, datagram, rng.inner()) else {
+            return false;
+        };
+        self.transmit
+            .push(interface, Destination::Unicast(from), responder.message());
+        if self.discovery.pending.len() >= RESPONDERS_MAX {
+            let oldest = self
+                .discovery
+                .pending
+                .iter()
+                .min_by_key(|(_, pending)| pending.since)
+                .map(|(index, _)| *index);
+            if let Some(oldest) = oldest {
+                self.discovery.pending.remove(&oldest);
+            }
+        }
+        self.discovery.pending.insert(
+            index.0,
+            Pending {
+                interface,
+                transport: from,
+                responder,
+                since: now,
+            },
+        );
+        true
+    }
+
+    pub(super) fn receive_second(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> bool {
+        let Some(index) = index_at(datagram, 5) else {
+            return false;
+        };
+        let Some(mut attempt) = self.discovery.attempts.remove(&index) else {
+            return false;
+        };
+        if attempt.interface != interface || attempt.transport != from || attempt.third.is_some() {
+            let answered = attempt.third.is_some();
+            self.discovery.attempts.insert(index, attempt);
+            if answered {
+                self.send_attempt(index);
+            }
+            return answered;
+        }
+        match attempt.initiator.finish(now, &self.party(), datagram) {
+            Ok((third, established)) => {
+                let installed = self.install(now, interface, from, established);
+                if let Some((id, serial)) = installed {
+                    attempt.third = Some((third, id, serial));
+                    attempt.tries = 0;
+                    self.discovery.attempts.insert(index, attempt);
+                    self.send_attempt(index);
+                }
+                installed.is_some()
+            }
+            Err(LinkError::Mac | LinkError::Index | LinkError::Length { .. }) => {
+                self.discovery.attempts.insert(index, attempt);
+                false
+            }
+            Err(_) => {
+                self.next_attempts(now, interface);
+                false
+            }
+        }
+    }
+
+    pub(super) fn receive_third(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> bool {
+        let Some(index) = index_at(datagram, 1) else {
+            return false;
+        };
+        if let Some(link) = self.links.by_index(LinkIndex(index)) {
+            // The link is up, our first frame in it was lost.
+            self.probe_once(now, link);
+            return true;
+        }
+        let Some(mut pending) = self.discovery.pending.remove(&index) else {
+            return false;
+        };
+        match pending.responder.finish(now, &self.party(), datagram) {
+            Ok(established) => match self.install(now, interface, from, established) {
+                Some((id, _)) => {
+                    self.confirm(now, id);
+                    true
+                }
+                None => false,
+            },
+            Err(LinkError::Index | LinkError::Length { .. }) => {
+                self.discovery.pending.insert(index, pending);
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    pub(super) fn receive_cookie(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> bool {
+        let Some(index) = index_at(datagram, 1) else {
+            return false;
+        };
+        if let Some(attempt) = self.discovery.attempts.get_mut(&index)
+            && attempt.interface == interface
+            && attempt.transport == from
+            && attempt.initiator.take_cookie(now, datagram).is_ok()
+        {
+            self.send_attempt(index);
+            return true;
+        }
+        false
+    }
+
+    /// A handshake ended: the link takes the place of an earlier one to the same neighbour.
+    fn install(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        from: SocketAddr,
+        established: Established,
+    ) -> Option<(LinkId, u32)> {
+        let mtu_class = self.interfaces.get(&interface)?.mtu_class;
+        let address = established.peer_address;
+        let before = self
+            .links
+            .on(interface)
+            .find(|(_, link)| link.address == address)
+            .map(|(id, _)| id)
+            .or_else(|| self.links.by_transport(interface, from));
+        let serial = self.links.next_serial();
+        let mut link = Link::new(now, serial, interface, from, established, mtu_class);
+        if let Some(id) = before {
+            let was_up = self.links.get(id).is_some_and(Link::is_up);
+            let same = self.links.get(id).is_some_and(|old| old.address == address);
+            if let Some(old) = self.links.remove(id, same)
+                && same
+            {
+                link.inherit(now, old);
+            }
+            if was_up {
+                self.router.link_down(now, id);
+            }
+        }
+        let id = self.links.insert(before, link)?;
+        self.counters.handshakes += 1;
+        Some((id, serial))
+    }
+
+    pub(super) fn start_tidying(&mut self, now: Instant) {
+        self.timers.set(now + TIDY_INTERVAL, Timer::Tidy);
+    }
+
+    /// Forgets handshakes that did not end, and asks for new sessions on links whose keys are old.
+    pub(super) fn tidy(&mut self, now: Instant) {
+        self.discovery
+            .pending
+            .retain(|_, pending| now.since(pending.since) < RESPONDER_KEPT);
+        self.discovery
+            .answered
+            .retain(|_, at| now.since(*at) < ANSWER_INTERVAL);
+        let me = self.identity.short_id();
+        let old: Vec<_> = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.is_up() && link.session.needs_rekey(now) && me < link.short)
+            .map(|(_, link)| ((link.interface, link.transport), link.short))
+            .collect();
+        for (place, peer) in old {
+            if !self.discovery.tries(place.0, place.1) {
+                self.discovery.wanted.insert(place, peer);
+                self.next_attempts(now, place.0);
+            }
+        }
+        self.start_tidying(now);
+    }
+}
+
+fn index_at(datagram: &[u8], offset: usize) -> Option<u32> {
+    let bytes = datagram.get(offset..)?.first_chunk::<4>()?;
+    Some(u32::from_be_bytes(*bytes))
+}

@@ -1,0 +1,97 @@
+//! All links of a node, found by number, by the index in frames, and by transport address. No rules here.
+
+use core::net::SocketAddr;
+use std::collections::BTreeMap;
+
+use super::link::Link;
+use crate::link::LinkIndex;
+use crate::routing::LinkId;
+use crate::transmit::InterfaceId;
+
+/// The table of links.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    slots: Vec<Option<Box<Link>>>,
+    by_index: BTreeMap<LinkIndex, LinkId>,
+    by_transport: BTreeMap<(InterfaceId, SocketAddr), LinkId>,
+    last_serial: u32,
+}
+
+impl Links {
+    pub(super) fn get(&self, id: LinkId) -> Option<&Link> {
+        self.slots.get(usize::from(id.0))?.as_deref()
+    }
+
+    pub(super) fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.slots.get_mut(usize::from(id.0))?.as_deref_mut()
+    }
+
+    /// The link, if it is still the one a timer was set for.
+    pub(super) fn same(&mut self, id: LinkId, serial: u32) -> Option<&mut Link> {
+        self.get_mut(id).filter(|link| link.serial == serial)
+    }
+
+    pub(super) fn by_index(&self, index: LinkIndex) -> Option<LinkId> {
+        self.by_index.get(&index).copied()
+    }
+
+    pub(super) fn by_transport(&self, interface: InterfaceId, from: SocketAddr) -> Option<LinkId> {
+        self.by_transport.get(&(interface, from)).copied()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(|(slot, link)| Some((LinkId(slot as u16), link.as_deref()?)))
+    }
+
+    pub(super) fn on(&self, interface: InterfaceId) -> impl Iterator<Item = (LinkId, &Link)> {
+        self.iter()
+            .filter(move |(_, link)| link.interface == interface)
+    }
+
+    pub(super) fn up_on(&self, interface: InterfaceId) -> impl Iterator<Item = (LinkId, &Link)> {
+        self.on(interface).filter(|(_, link)| link.is_up())
+    }
+
+    pub(super) fn next_serial(&mut self) -> u32 {
+        self.last_serial = self.last_serial.wrapping_add(1);
+        self.last_serial
+    }
+
+    /// Adds a link, in place of an old one if `id` is given. `None`: 65 535 links are in use.
+    pub(super) fn insert(&mut self, id: Option<LinkId>, link: Link) -> Option<LinkId> {
+        let id = match id {
+            Some(id) => id,
+            None => match self.slots.iter().position(Option::is_none) {
+                Some(free) => LinkId(u16::try_from(free).ok()?),
+                None => {
+                    let id = u16::try_from(self.slots.len())
+                        .ok()
+                        .filter(|&id| id < u16::MAX)?;
+                    self.slots.push(None);
+                    LinkId(id)
+                }
+            },
+        };
+        self.by_index.insert(link.session.local_index(), id);
+        self.by_transport
+            .insert((link.interface, link.transport), id);
+        self.slots[usize::from(id.0)] = Some(Box::new(link));
+        Some(id)
+    }
+
+    /// Takes a link out. Its replaced session is forgotten, its current index stays known if `keep_index`.
+    pub(super) fn remove(&mut self, id: LinkId, keep_index: bool) -> Option<Link> {
+        let mut link = *self.slots.get_mut(usize::from(id.0))?.take()?;
+        self.by_transport.remove(&(link.interface, link.transport));
+        if let Some(old) = link.drop_old() {
+            self.by_index.remove(&old);
+        }
+        if !keep_index {
+            self.by_index.remove(&link.session.local_index());
+        }
+        Some(link)
+    }
+}
