@@ -2,11 +2,36 @@
 //!
 //! It never opens a socket, never reads the daemon's configuration file and never asks the system for the time:
 //! connections, configuration and clock come in as arguments. It owns one directory on disk.
+//!
+//! Every call goes down in this list: `space` -> `connection`, `http` -> `pipeline` -> `ingest` -> `fanout`,
+//! `snapshots` -> `access` -> `groups`, `store` -> `journal` -> `disk`.
 
+mod access;
+mod auth;
 mod config;
+mod connection;
+mod core;
+mod disk;
 mod error;
+mod fanout;
+pub mod fuzz;
+mod groups;
+mod http;
+mod ingest;
+mod journal;
+mod keyfile;
+mod outbox;
+mod pipeline;
+mod rate;
+mod record;
+mod snapshots;
 mod space;
+mod store;
+#[cfg(test)]
+mod testing;
+mod wire;
 
+pub use auth::relay_url;
 pub use config::{Clock, Limits, SpaceConfig, system_clock};
 pub use error::SpaceError;
-pub use space::{Space, Summary};
+pub use space::{FIRST_CHANNEL, Space, Summary};

@@ -3,9 +3,23 @@
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 
 use crate::config::{Clock, SpaceConfig};
+use crate::connection::Session;
+use crate::core::Core;
+use crate::disk::{Directory, Disk};
 use crate::error::SpaceError;
+use crate::groups::{Groups, kinds};
+use crate::pipeline::Pipeline;
+use crate::record::ChannelId;
+use crate::store::{EmbeddedStore, Store, StoreError};
+use crate::{http, ingest, keyfile};
+
+/// Bytes of events that may be on their way in at a time.
+const INTAKE_BYTES: usize = 4 << 20;
+/// The channel every new space has, so that there is something to write in. Everybody may join it.
+pub const FIRST_CHANNEL: &str = "general";
 
 /// How a space is, for a status table.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -26,13 +40,15 @@ pub struct Summary {
 
 /// One open space.
 pub struct Space {
-    config: SpaceConfig,
+    core: Arc<Core>,
+    pipeline: Arc<Pipeline>,
+    intake: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Space {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Space")
-            .field("name", &self.config.name)
+            .field("name", &self.core.config.name)
             .finish_non_exhaustive()
     }
 }
@@ -40,8 +56,63 @@ impl std::fmt::Debug for Space {
 impl Space {
     /// Opens the space in `config.dir`, or makes a new one there. Blocks while files are read; needs no runtime.
     pub fn open(config: SpaceConfig, clock: Clock) -> Result<Arc<Self>, SpaceError> {
-        let _ = clock;
-        Ok(Arc::new(Self { config }))
+        let path = config.dir.join("journal");
+        let disk = Directory::open(&path).map_err(|source| SpaceError::File {
+            action: "open",
+            path,
+            source,
+        })?;
+        Self::open_on(Arc::new(disk), config, clock)
+    }
+
+    /// The same, with the journal on another disk than the file system's.
+    pub(crate) fn open_on(
+        disk: Arc<dyn Disk>,
+        config: SpaceConfig,
+        clock: Clock,
+    ) -> Result<Arc<Self>, SpaceError> {
+        let base32 = |c: u8| c.is_ascii_lowercase() || (b'2'..=b'7').contains(&c);
+        if config.service.len() != 52 || !config.service.bytes().all(base32) {
+            return Err(SpaceError::ServiceName(config.service));
+        }
+        let index_path = config.dir.join("index.sqlite");
+        let failed = |error: StoreError| match error {
+            StoreError::Index(source) => SpaceError::Index {
+                path: index_path.clone(),
+                source,
+            },
+            StoreError::Journal(source) => SpaceError::File {
+                action: "use",
+                path: config.dir.join("journal"),
+                source,
+            },
+            StoreError::Record(error) => SpaceError::Damaged {
+                path: config.dir.join("journal"),
+                what: error.to_string(),
+            },
+        };
+        Directory::open(&config.dir).map_err(|source| SpaceError::File {
+            action: "open",
+            path: config.dir.clone(),
+            source,
+        })?;
+        let keys = keyfile::open(&config.dir.join("space.key"))?;
+        let store = EmbeddedStore::open(disk, &index_path).map_err(failed)?;
+        let mut groups = Groups::default();
+        store
+            .replay(&kinds::STATE, &mut |event| drop(groups.apply(&event.event)))
+            .map_err(failed)?;
+        let core = Core::new(config.clone(), clock, keys, Box::new(store), groups);
+        if core.groups().len() == 0 {
+            make_first_channel(&core).map_err(failed)?;
+        }
+        let core = Arc::new(core);
+        let pipeline = Arc::new(Pipeline::start(&core)?);
+        Ok(Arc::new(Self {
+            core,
+            pipeline,
+            intake: Arc::new(Semaphore::new(INTAKE_BYTES)),
+        }))
     }
 
     /// Serves one HTTP/1.1 connection (WebSocket upgrade included) until it ends.
@@ -49,21 +120,76 @@ impl Space {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        drop(io);
+        let limits = &self.core.config.limits;
+        let Some(seat) = self
+            .core
+            .fanout
+            .sit(limits.reader_backlog_bytes, limits.connections)
+        else {
+            log::warn!(
+                "the space {} has as many connections as it may have; one is turned away",
+                self.core.config.name
+            );
+            return;
+        };
+        let Some(io) = http::serve(&self.core, io).await else {
+            return;
+        };
+        let session = Session {
+            core: Arc::clone(&self.core),
+            pipeline: Arc::clone(&self.pipeline),
+            intake: Arc::clone(&self.intake),
+            seat,
+            // 32 random bytes as hex: the public half of a key made for nothing else.
+            challenge: nostr::key::Keys::generate().public_key().to_hex(),
+        };
+        session.run(io).await;
     }
 
     /// How the space is now.
     pub fn summary(&self) -> Summary {
+        let groups = self.core.groups();
+        let stats = self.core.store.stats();
         Summary {
-            name: self.config.name.clone(),
-            members: 0,
-            channels: 0,
-            events: 0,
-            bytes: 0,
-            connections: 0,
+            name: self.core.config.name.clone(),
+            members: groups.people(),
+            channels: groups.len(),
+            events: stats.events,
+            bytes: stats.bytes,
+            connections: self.core.fanout.len(),
         }
     }
 
     /// Writes everything that waits, ends all connections and the space's threads. Blocks until the files are closed.
-    pub fn close(&self) {}
+    pub fn close(&self) {
+        self.core.fanout.close();
+        self.intake.close();
+        self.pipeline.stop();
+        if let Err(error) = self.core.store.maintain() {
+            log::error!(
+                "the index could not be brought up to date; the next start will do it: {error}"
+            );
+        }
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn make_first_channel(core: &Core) -> Result<(), StoreError> {
+    let Some(id) = ChannelId::parse(FIRST_CHANNEL) else {
+        return Ok(());
+    };
+    let events = ingest::first_channel(core, &id, "General")
+        .map_err(|reason| StoreError::Journal(std::io::Error::other(reason)))?;
+    core.store.append(&events, &[])?;
+    let mut groups = Groups::default();
+    for event in &events {
+        groups.apply(&event.event);
+    }
+    core.set_groups(groups);
+    Ok(())
 }

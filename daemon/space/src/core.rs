@@ -1,0 +1,81 @@
+//! What the threads and connections of one space share.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use nostr::key::Keys;
+
+use crate::access::Viewer;
+use crate::config::{Clock, SpaceConfig};
+use crate::fanout::{Fanout, Listener};
+use crate::groups::Groups;
+use crate::groups::rules::Authority;
+use crate::snapshots::Snapshots;
+use crate::store::Store;
+
+/// One space's insides.
+pub struct Core {
+    /// What the host said.
+    pub config: SpaceConfig,
+    /// The time.
+    pub clock: Clock,
+    /// The space's own key.
+    pub keys: Keys,
+    /// Who stands above the channels.
+    pub authority: Authority,
+    /// The events.
+    pub store: Box<dyn Store>,
+    /// Descriptions of channels.
+    pub snapshots: Snapshots,
+    /// Who listens.
+    pub fanout: Arc<Fanout>,
+    groups: RwLock<Arc<Groups>>,
+}
+
+impl Core {
+    /// Puts a space together.
+    pub fn new(
+        config: SpaceConfig,
+        clock: Clock,
+        keys: Keys,
+        store: Box<dyn Store>,
+        groups: Groups,
+    ) -> Self {
+        let authority = Authority {
+            relay: keys.public_key(),
+            owner: config.owner,
+        };
+        Self {
+            config,
+            clock,
+            authority,
+            store,
+            snapshots: Snapshots::new(keys.clone()),
+            keys,
+            fanout: Arc::new(Fanout::new(authority)),
+            groups: RwLock::new(Arc::new(groups)),
+        }
+    }
+
+    /// Seconds since 1970.
+    pub fn now(&self) -> u64 {
+        (self.clock)()
+    }
+
+    /// The channels as they are now.
+    pub fn groups(&self) -> Arc<Groups> {
+        Arc::clone(&self.groups.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The channels changed. Only the thread that writes calls this.
+    pub fn set_groups(&self, groups: Groups) {
+        *self.groups.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(groups);
+    }
+
+    /// The people behind a connection, as readers.
+    pub fn viewer(&self, listener: &Listener) -> Viewer {
+        Viewer {
+            people: listener.people(),
+            authority: self.authority,
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! New events to those who listen. The privacy check stands here a second time, against the state of this moment:
+//! who was just removed from a channel hears nothing more.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use nostr::event::EventId;
+use nostr::filter::Filter;
+use nostr::key::PublicKey;
+
+use crate::access::Viewer;
+use crate::groups::rules::Authority;
+use crate::groups::{Groups, Snapshot};
+use crate::outbox::Outbox;
+use crate::record::{ChannelId, StoredEvent};
+use crate::wire::{self, SubscriptionId, matches};
+
+/// New events that wait for a subscription whose stored events are still on their way.
+const HELD: usize = 1000;
+
+/// One connection that may listen.
+#[derive(Debug)]
+pub struct Listener {
+    /// What goes to the connection.
+    pub outbox: Outbox,
+    people: RwLock<Vec<PublicKey>>,
+    subscriptions: Mutex<Vec<Subscription>>,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    id: SubscriptionId,
+    filters: Arc<[Filter]>,
+    /// `Some` while the stored events are on their way: what is new comes after them.
+    held: Option<Vec<Arc<StoredEvent>>>,
+}
+
+impl Listener {
+    /// Nobody in particular, with no subscriptions.
+    pub fn new(outbox_bytes: usize) -> Self {
+        Self {
+            outbox: Outbox::new(outbox_bytes),
+            people: RwLock::default(),
+            subscriptions: Mutex::default(),
+        }
+    }
+
+    /// The people this connection proved to be.
+    pub fn people(&self) -> Vec<PublicKey> {
+        self.people
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Adds a person; `false` when there are too many.
+    pub fn add_person(&self, person: PublicKey, limit: usize) -> bool {
+        let mut people = self.people.write().unwrap_or_else(PoisonError::into_inner);
+        if !people.contains(&person) {
+            if people.len() >= limit {
+                return false;
+            }
+            people.push(person);
+        }
+        true
+    }
+
+    fn subscriptions(&self) -> MutexGuard<'_, Vec<Subscription>> {
+        self.subscriptions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a subscription, in place of one with the same name; `false` when there are too many.
+    pub fn subscribe(&self, id: &SubscriptionId, filters: Arc<[Filter]>, limit: usize) -> bool {
+        let mut subscriptions = self.subscriptions();
+        subscriptions.retain(|subscription| subscription.id != *id);
+        let room = subscriptions.len() < limit;
+        if room {
+            subscriptions.push(Subscription {
+                id: id.clone(),
+                filters,
+                held: Some(Vec::new()),
+            });
+        }
+        room
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&self, id: &SubscriptionId) {
+        self.subscriptions()
+            .retain(|subscription| subscription.id != *id);
+    }
+
+    /// The stored events were sent: says so, and sends what came in the meantime and was not among them.
+    pub fn go_live(&self, id: &SubscriptionId, sent: &HashSet<EventId>) {
+        let mut subscriptions = self.subscriptions();
+        let Some(subscription) = subscriptions
+            .iter_mut()
+            .find(|subscription| subscription.id == *id)
+        else {
+            return;
+        };
+        self.outbox.push(wire::eose(id));
+        for event in subscription.held.take().unwrap_or_default() {
+            if !sent.contains(&event.event.id) {
+                self.outbox.push(wire::event(id, &json(&event)));
+            }
+        }
+    }
+
+    fn hear(&self, event: &Arc<StoredEvent>, text: &str, wanted: impl Fn(&Filter) -> bool) {
+        let mut subscriptions = self.subscriptions();
+        subscriptions.retain_mut(|subscription| {
+            if !subscription
+                .filters
+                .iter()
+                .any(|filter| matches(filter, &event.event) && wanted(filter))
+            {
+                return true;
+            }
+            match &mut subscription.held {
+                None => self.outbox.push(wire::event(&subscription.id, text)),
+                Some(held) if held.len() < HELD => held.push(Arc::clone(event)),
+                Some(_) => {
+                    self.outbox.push(wire::closed(
+                        &subscription.id,
+                        "error: too much is being written; ask again",
+                    ));
+                    return false;
+                }
+            }
+            true
+        });
+    }
+}
+
+/// All connections.
+#[derive(Debug)]
+pub struct Fanout {
+    authority: Authority,
+    listeners: Mutex<(u32, HashMap<u32, Arc<Listener>>)>,
+}
+
+/// A connection's place among the listeners; dropping it ends the listening.
+#[derive(Debug)]
+pub struct Seat {
+    /// The listener.
+    pub listener: Arc<Listener>,
+    number: u32,
+    fanout: Arc<Fanout>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.fanout.listeners().1.remove(&self.number);
+    }
+}
+
+impl Fanout {
+    /// Nobody listens.
+    pub fn new(authority: Authority) -> Self {
+        Self {
+            authority,
+            listeners: Mutex::default(),
+        }
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, (u32, HashMap<u32, Arc<Listener>>)> {
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A seat for a connection; `None` when all are taken.
+    pub fn sit(self: &Arc<Self>, outbox_bytes: usize, limit: usize) -> Option<Seat> {
+        let listener = Arc::new(Listener::new(outbox_bytes));
+        let mut listeners = self.listeners();
+        if listeners.1.len() >= limit {
+            return None;
+        }
+        let mut number = listeners.0;
+        while listeners.1.contains_key(&number) {
+            number = number.wrapping_add(1);
+        }
+        listeners.0 = number.wrapping_add(1);
+        listeners.1.insert(number, Arc::clone(&listener));
+        Some(Seat {
+            listener,
+            number,
+            fanout: Arc::clone(self),
+        })
+    }
+
+    /// Connections that are open.
+    pub fn len(&self) -> usize {
+        self.listeners().1.len()
+    }
+
+    /// Ends all connections.
+    pub fn close(&self) {
+        for listener in self.all() {
+            listener.outbox.close();
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<Listener>> {
+        self.listeners().1.values().cloned().collect()
+    }
+
+    fn viewer(&self, listener: &Listener) -> Viewer {
+        Viewer {
+            people: listener.people(),
+            authority: self.authority,
+        }
+    }
+
+    /// Tells everybody who wants to know of an event and may.
+    pub fn publish(&self, event: &Arc<StoredEvent>, groups: &Groups) {
+        let text = json(event);
+        for listener in self.all() {
+            let viewer = self.viewer(&listener);
+            listener.hear(event, &text, |filter| {
+                viewer.may_receive(event, filter, groups)
+            });
+        }
+    }
+
+    /// Tells everybody who wants to know of a channel's new description and may.
+    pub fn publish_snapshot(
+        &self,
+        event: &Arc<StoredEvent>,
+        id: &ChannelId,
+        snapshot: Snapshot,
+        groups: &Groups,
+    ) {
+        let Some(channel) = groups.get(id) else {
+            return;
+        };
+        let text = json(event);
+        for listener in self.all() {
+            let viewer = self.viewer(&listener);
+            listener.hear(event, &text, |_| viewer.may_see_snapshot(channel, snapshot));
+        }
+    }
+
+    /// Whether anybody listens for descriptions of this kind: making one costs a signature.
+    pub fn anybody_wants(&self, snapshot: Snapshot) -> bool {
+        let kind = nostr::event::Kind::from_u16(snapshot.kind());
+        let wants = |filter: &Filter| {
+            filter
+                .kinds
+                .as_ref()
+                .is_none_or(|kinds| kinds.contains(&kind))
+        };
+        self.all().iter().any(|listener| {
+            listener
+                .subscriptions()
+                .iter()
+                .any(|subscription| subscription.filters.iter().any(wants))
+        })
+    }
+}
+
+/// The event's JSON.
+pub fn json(event: &StoredEvent) -> String {
+    serde_json::to_string(&event.event).unwrap_or_default()
+}

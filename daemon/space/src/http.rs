@@ -1,0 +1,169 @@
+//! One HTTP/1.1 connection to a space: the description (NIP-11), a line for browsers, and the door to the WebSocket.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::core::Core;
+
+/// The NIPs whose tests pass. Each number stands in the name of at least one test.
+pub const SUPPORTED_NIPS: [u16; 6] = [1, 9, 11, 29, 40, 42];
+/// Seconds in which a client must have sent its request.
+const REQUEST_SECONDS: u64 = 15;
+/// Bytes of a request's head.
+const HEAD_BYTES: usize = 16 * 1024;
+
+type Body = Full<Bytes>;
+type Door = Arc<Mutex<Option<hyper::upgrade::OnUpgrade>>>;
+
+/// Serves requests until the connection ends or becomes a WebSocket; then gives the raw stream.
+pub async fn serve<IO>(core: &Arc<Core>, io: IO) -> Option<TokioIo<hyper::upgrade::Upgraded>>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let door: Door = Door::default();
+    let service = hyper::service::service_fn(|request: Request<Incoming>| {
+        let response = respond(core, request, &door);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(REQUEST_SECONDS))
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        log::debug!("a connection to a space ended: {error}");
+    }
+    let upgrade = door.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+    upgrade.await.ok().map(TokioIo::new)
+}
+
+fn respond(core: &Core, mut request: Request<Incoming>, door: &Door) -> Response<Body> {
+    if request.uri().path() != "/" {
+        return text(StatusCode::NOT_FOUND, "There is nothing here.\n");
+    }
+    if request.method() == Method::OPTIONS {
+        return with_cors(text(StatusCode::NO_CONTENT, ""));
+    }
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "Only GET is understood here.\n",
+        );
+    }
+    if let Some(accept) = websocket_accept(request.headers()) {
+        *door.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(hyper::upgrade::on(&mut request));
+        let mut response = text(StatusCode::SWITCHING_PROTOCOLS, "");
+        let headers = response.headers_mut();
+        headers.remove(header::CONTENT_TYPE);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+        return response;
+    }
+    if lists(request.headers(), header::ACCEPT, "application/nostr+json") {
+        let mut response = text(StatusCode::OK, description(core).to_string());
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/nostr+json"),
+        );
+        return with_cors(response);
+    }
+    text(
+        StatusCode::OK,
+        "This is a space. Open it in an app, or through the page of your home.\n",
+    )
+}
+
+/// What NIP-11 tells about a space.
+fn description(core: &Core) -> serde_json::Value {
+    let (config, limits) = (&core.config, &core.config.limits);
+    json!({
+        "name": config.name,
+        "description": config.about,
+        "self": core.keys.public_key().to_hex(),
+        "pubkey": config.owner.map(|owner| owner.to_hex()),
+        "supported_nips": SUPPORTED_NIPS,
+        "software": "warren",
+        "version": env!("CARGO_PKG_VERSION"),
+        "limitation": {
+            "max_message_length": limits.message_bytes,
+            "max_subscriptions": limits.subscriptions,
+            "max_filters": limits.filters,
+            "max_limit": limits.query_events,
+            "default_limit": limits.query_events,
+            "max_subid_length": limits.subscription_id_chars,
+            "max_event_tags": limits.event_tags,
+            "max_content_length": limits.content_chars,
+            "auth_required": false,
+            "payment_required": false,
+            "restricted_writes": true,
+            "created_at_lower_limit": limits.past_seconds,
+            "created_at_upper_limit": limits.future_seconds,
+        },
+    })
+}
+
+/// The answer to a request for a WebSocket (RFC 6455, section 4.2).
+fn websocket_accept(headers: &HeaderMap) -> Option<HeaderValue> {
+    let asks = lists(headers, header::CONNECTION, "upgrade")
+        && lists(headers, header::UPGRADE, "websocket");
+    let version = headers.get(header::SEC_WEBSOCKET_VERSION)?;
+    if !asks || version.as_bytes() != b"13" {
+        return None;
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY)?;
+    HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok()
+}
+
+/// Whether a comma-separated header names a word, whatever its parameters.
+fn lists(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
+    let values = headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|item| {
+        item.split(';')
+            .next()
+            .is_some_and(|item| item.trim().eq_ignore_ascii_case(word))
+    })
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+}
+
+fn with_cors(mut response: Response<Body>) -> Response<Body> {
+    let headers = response.headers_mut();
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("*"),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("GET, OPTIONS"),
+    );
+    response
+}

@@ -1,0 +1,302 @@
+//! The three threads of a space, through which all blocking work goes: one checks what comes in, one writes it in
+//! batches, one reads. A batch is what came in while the one before was made safe, so it grows by itself under load.
+
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nostr::event::{Event, EventId};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::core::Core;
+use crate::error::SpaceError;
+use crate::fanout::Listener;
+use crate::ingest::{self, Batch};
+use crate::rate::{People, Rate};
+use crate::wire;
+
+/// Bytes of stack for each thread. SQLite and the curve need far less.
+const STACK: usize = 512 * 1024;
+/// Events of one batch.
+const BATCH: usize = 512;
+/// How long the newest events may wait for the index when nothing else happens.
+const QUIET: Duration = Duration::from_secs(60);
+/// How often expired events are looked for.
+const HOUR: Duration = Duration::from_secs(3600);
+/// Expired events that are erased at once.
+const EXPIRED: usize = 500;
+
+/// An event on its way in.
+pub struct Submission {
+    /// The event.
+    pub event: Box<Event>,
+    /// Who hears the answer.
+    pub reply: Reply,
+}
+
+/// The way back to the author.
+pub struct Reply {
+    /// The author's connection.
+    pub listener: Arc<Listener>,
+    /// Held until the answer: what is on its way in is bounded for the whole space.
+    pub permit: OwnedSemaphorePermit,
+}
+
+impl Reply {
+    fn send(self, id: &EventId, verdict: &ingest::Verdict) {
+        let (accepted, reason) = match verdict {
+            Ok(reason) => (true, reason),
+            Err(reason) => (false, reason),
+        };
+        self.listener.outbox.push(wire::ok(id, accepted, reason));
+        drop(self.permit);
+    }
+}
+
+type Task = Box<dyn FnOnce(&Core) + Send>;
+
+/// The way to the threads. `None` ends a thread.
+pub struct Pipeline {
+    check: Sender<Option<Submission>>,
+    write: Sender<Option<Submission>>,
+    read: Sender<Option<Task>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Pipeline {
+    /// Starts the threads.
+    pub fn start(core: &Arc<Core>) -> Result<Self, SpaceError> {
+        let (check, checks) = mpsc::channel();
+        let (write, writes) = mpsc::channel();
+        let (read, reads) = mpsc::channel();
+        let threads = vec![
+            spawn("space-check", {
+                let (core, write) = (Arc::clone(core), write.clone());
+                move || check_all(&core, &checks, &write)
+            })?,
+            spawn("space-write", {
+                let (core, read) = (Arc::clone(core), read.clone());
+                move || Writer::new(&core).run(&writes, &read)
+            })?,
+            spawn("space-read", {
+                let core = Arc::clone(core);
+                move || read_all(&core, &reads)
+            })?,
+        ];
+        Ok(Self {
+            check,
+            write,
+            read,
+            threads: Mutex::new(threads),
+        })
+    }
+
+    /// Hands in an event. The answer goes to its listener.
+    pub fn submit(&self, submission: Submission) {
+        // A space that was closed takes nothing; its connections end anyway.
+        let _ = self.check.send(Some(submission));
+    }
+
+    /// Runs something on the reading thread and waits for what it gives; `None` when the space is closing.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(&Core) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let task: Task = Box::new(move |core| {
+            let _ = answer.send(task(core));
+        });
+        self.read.send(Some(task)).ok()?;
+        answered.await.ok()
+    }
+
+    /// Ends the threads, each after what was handed to it.
+    pub fn stop(&self) {
+        let mut threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner))
+                .into_iter();
+        // In the order of the way in: nothing is handed to a thread that has ended.
+        let mut join = || {
+            if let Some(thread) = threads.next() {
+                let _ = thread.join();
+            }
+        };
+        let _ = self.check.send(None);
+        join();
+        let _ = self.write.send(None);
+        join();
+        let _ = self.read.send(None);
+        join();
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, SpaceError> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .stack_size(STACK)
+        .spawn(run)
+        .map_err(SpaceError::Thread)
+}
+
+fn check_all(
+    core: &Core,
+    checks: &Receiver<Option<Submission>>,
+    write: &Sender<Option<Submission>>,
+) {
+    while let Ok(Some(submission)) = checks.recv() {
+        let id = submission.event.id;
+        let viewer = core.viewer(&submission.reply.listener);
+        match ingest::examine(&submission.event, &viewer, core) {
+            Ok(None) => {
+                let _ = write.send(Some(submission));
+            }
+            Ok(Some(known)) => submission.reply.send(&id, &Ok(known)),
+            Err(reason) => submission.reply.send(&id, &Err(reason)),
+        }
+    }
+}
+
+fn read_all(core: &Core, reads: &Receiver<Option<Task>>) {
+    while let Ok(Some(task)) = reads.recv() {
+        task(core);
+    }
+}
+
+struct Writer<'a> {
+    core: &'a Core,
+    rates: People,
+    /// Whether events wait for the index.
+    is_behind: bool,
+    upkeep_asked: bool,
+}
+
+impl<'a> Writer<'a> {
+    fn new(core: &'a Arc<Core>) -> Self {
+        let limits = &core.config.limits;
+        let rate = Rate {
+            per_second: f64::from(limits.events_per_minute) / 60.0,
+            burst: f64::from(limits.event_burst),
+        };
+        Self {
+            core,
+            rates: People::new(rate),
+            is_behind: true,
+            upkeep_asked: false,
+        }
+    }
+
+    fn run(&mut self, writes: &Receiver<Option<Submission>>, read: &Sender<Option<Task>>) {
+        loop {
+            let wait = if self.is_behind { QUIET } else { HOUR };
+            let mut next = match writes.recv_timeout(wait) {
+                Ok(Some(submission)) => Some(submission),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.when_quiet(read);
+                    continue;
+                }
+                Ok(None) | Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let mut batch = Batch::new(self.core);
+            let mut answers = Vec::new();
+            let mut stop = false;
+            while let Some(Submission { event, reply }) = next.take() {
+                let id = event.id;
+                let verdict = batch.admit(*event, self.core, &mut self.rates);
+                answers.push((reply, id, verdict));
+                if batch.is_closed || answers.len() >= BATCH {
+                    break;
+                }
+                match writes.try_recv() {
+                    Ok(Some(submission)) => next = Some(submission),
+                    Ok(None) => stop = true,
+                    Err(_) => {}
+                }
+            }
+            self.store(batch, answers);
+            if self.core.store.needs_maintenance() && !self.upkeep_asked {
+                self.ask_for_upkeep(read);
+            }
+            if stop {
+                return;
+            }
+        }
+    }
+
+    /// Steps 12 to 15.
+    fn store(&mut self, batch: Batch, answers: Vec<(Reply, EventId, ingest::Verdict)>) {
+        let core = self.core;
+        let stored = if batch.events.is_empty() {
+            Ok(true)
+        } else {
+            core.store
+                .append(&batch.events, &batch.erase)
+                .map(|appended| appended.erased)
+        };
+        let erased = match stored {
+            Ok(erased) => erased,
+            Err(error) => {
+                let reason = ingest::disk_trouble(&error);
+                for (reply, id, verdict) in answers {
+                    reply.send(&id, &verdict.and(Err(reason.clone())));
+                }
+                return;
+            }
+        };
+        self.is_behind |= !batch.events.is_empty();
+        self.upkeep_asked = false;
+        if !batch.changes.is_empty() {
+            core.set_groups(batch.groups.clone());
+        }
+        for (reply, id, verdict) in answers {
+            let verdict = match verdict {
+                Ok(reason) if reason.is_empty() && !erased => Err(
+                    "error: it is hidden, but not yet gone from the disk; the space will try again"
+                        .into(),
+                ),
+                verdict => verdict,
+            };
+            reply.send(&id, &verdict);
+        }
+        for event in &batch.live {
+            core.fanout.publish(event, &batch.groups);
+        }
+        for change in &batch.changes {
+            for snapshot in &change.snapshots {
+                if core.fanout.anybody_wants(*snapshot)
+                    && let Some(channel) = batch.groups.get(&change.channel)
+                    && let Some(event) = core.snapshots.get(&change.channel, channel, *snapshot)
+                {
+                    core.fanout
+                        .publish_snapshot(&event, &change.channel, *snapshot, &batch.groups);
+                }
+            }
+        }
+    }
+
+    fn ask_for_upkeep(&mut self, read: &Sender<Option<Task>>) {
+        self.upkeep_asked = true;
+        let task: Task = Box::new(|core| {
+            if let Err(error) = core.store.maintain() {
+                log::error!("the index cannot be brought up to date: {error}");
+            }
+        });
+        let _ = read.send(Some(task));
+    }
+
+    fn when_quiet(&mut self, read: &Sender<Option<Task>>) {
+        self.ask_for_upkeep(read);
+        self.upkeep_asked = false;
+        self.is_behind = false;
+        let expired = self
+            .core
+            .store
+            .expired(self.core.now(), EXPIRED)
+            .unwrap_or_default();
+        if !expired.is_empty()
+            && let Err(error) = self.core.store.append(&[], &expired)
+        {
+            log::error!("expired events cannot be erased: {error}");
+        }
+    }
+}

@@ -1,0 +1,502 @@
+//! The index over the journal, in SQLite. It holds numbers only, eight bytes of a hash where the event has thirty-two:
+//! a question gives candidates, and the event read from the journal decides. It can be thrown away at any time and
+//! is then built anew from the journal.
+
+use std::path::Path;
+
+use nostr::event::{Event, EventId};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::Query;
+use super::index_sql::Plan;
+use super::tail::{Waiting, address, first_eight, newer};
+use crate::journal::{Position, Written};
+use crate::record::{ChannelId, StoredEvent};
+
+/// The shape of the tables. Another number than this: thrown away and built anew.
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE checkpoint (one INTEGER PRIMARY KEY CHECK (one = 1), segment INTEGER NOT NULL, offset INTEGER NOT NULL);
+INSERT INTO checkpoint VALUES (1, 0, 0);
+CREATE TABLE segments (number INTEGER PRIMARY KEY, generation INTEGER NOT NULL, dead INTEGER NOT NULL);
+CREATE TABLE events (seq INTEGER PRIMARY KEY, id8 INTEGER NOT NULL, author8 INTEGER NOT NULL, kind INTEGER NOT NULL,
+  created_at INTEGER NOT NULL, channel8 INTEGER, expires INTEGER, address8 INTEGER,
+  segment INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL);
+CREATE INDEX events_id ON events (id8);
+CREATE INDEX events_author ON events (author8, created_at);
+CREATE INDEX events_kind ON events (kind, created_at);
+CREATE INDEX events_time ON events (created_at);
+CREATE INDEX events_expires ON events (expires) WHERE expires IS NOT NULL;
+CREATE INDEX events_address ON events (address8) WHERE address8 IS NOT NULL;
+CREATE TABLE tags (tag8 INTEGER NOT NULL, created_at INTEGER NOT NULL, seq INTEGER NOT NULL,
+  PRIMARY KEY (tag8, created_at, seq)) WITHOUT ROWID;
+";
+
+/// An event the index knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Row {
+    /// Negative, so that the newest sorts first.
+    pub minus_created_at: i64,
+    /// The first bytes of the id, in the order of ids.
+    pub id8: i64,
+    /// Where the journal has it.
+    pub position: Position,
+}
+
+/// The open index.
+#[derive(Debug)]
+pub struct Index {
+    connection: Connection,
+    next_seq: i64,
+    events: u64,
+}
+
+/// The first eight bytes as a number that sorts as the bytes do.
+pub fn number(bytes: &[u8; 32]) -> i64 {
+    (first_eight(bytes) ^ (1 << 63)).cast_signed()
+}
+
+/// The number of a tag and its value.
+pub fn tag_number(name: char, value: &str) -> i64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher
+        .update(name.encode_utf8(&mut [0; 4]).as_bytes())
+        .update(&[0])
+        .update(value.as_bytes());
+    number(hasher.finalize().as_bytes())
+}
+
+/// The number of a channel.
+pub fn channel_number(channel: &ChannelId) -> i64 {
+    tag_number('h', channel.as_str())
+}
+
+/// The numbers of an event's indexed tags: single letters, first value (NIP-01).
+fn tag_numbers(event: &Event) -> impl Iterator<Item = i64> {
+    event.tags.iter().filter_map(|tag| {
+        Some(tag_number(
+            tag.single_letter_tag()?.as_char(),
+            tag.content()?,
+        ))
+    })
+}
+
+impl Index {
+    /// Opens the index; one that is missing, of another version or damaged is begun anew.
+    pub fn open(path: &Path) -> rusqlite::Result<Self> {
+        match Self::try_open(path) {
+            Ok(index) => Ok(index),
+            Err(error) => {
+                log::warn!("the index {} is begun anew: {error}", path.display());
+                Self::remove(path);
+                Self::try_open(path)
+            }
+        }
+    }
+
+    /// Removes the index's files.
+    pub fn remove(path: &Path) {
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            let mut name = path.as_os_str().to_owned();
+            name.push(suffix);
+            let _ = std::fs::remove_file(&name);
+        }
+    }
+
+    fn try_open(path: &Path) -> rusqlite::Result<Self> {
+        let connection = Connection::open(path)?;
+        // One process alone uses the file. Said before the first access, the write-ahead log then needs no shared
+        // memory, which JFFS2 and some overlay file systems refuse.
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        connection.pragma_update(None, "cache_size", -512)?; // KiB
+        connection.pragma_update(None, "mmap_size", 0)?;
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        let mode: String =
+            connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        if mode != "wal" {
+            log::info!(
+                "the index {} works without a write-ahead log ({mode})",
+                path.display()
+            );
+        }
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.set_prepared_statement_cache_capacity(16);
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if version == 0 {
+            connection.execute_batch(&format!(
+                "BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
+            ))?;
+        } else if version != VERSION {
+            return Err(rusqlite::Error::InvalidQuery);
+        }
+        let next_seq: i64 =
+            connection.query_row("SELECT coalesce(max(seq), 0) + 1 FROM events", [], |row| {
+                row.get(0)
+            })?;
+        let events: i64 =
+            connection.query_row("SELECT count(*) FROM events", [], |row| row.get(0))?;
+        Ok(Self {
+            connection,
+            next_seq,
+            events: events.cast_unsigned(),
+        })
+    }
+
+    /// Up to where the index has everything that the journal has.
+    pub fn checkpoint(&self) -> rusqlite::Result<Position> {
+        self.connection
+            .query_row("SELECT segment, offset FROM checkpoint", [], |row| {
+                Ok(Position {
+                    segment: row.get(0)?,
+                    offset: row.get(1)?,
+                })
+            })
+    }
+
+    /// Events in the index.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// The generation of a segment as the index knows it.
+    pub fn generation(&self, number: u32) -> rusqlite::Result<u32> {
+        let found = self
+            .connection
+            .query_row(
+                "SELECT generation FROM segments WHERE number = ?",
+                [number],
+                |row| row.get(0),
+            )
+            .optional()?;
+        Ok(found.unwrap_or(0))
+    }
+
+    /// Adds events in one transaction, with the place up to which the journal is now covered.
+    /// `load` reads an event from the journal, to compare what a replaceable event replaces.
+    pub fn insert(
+        &mut self,
+        batch: &[Waiting],
+        covered: Position,
+        mut load: impl FnMut(Position) -> Option<StoredEvent>,
+    ) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        let mut seq = self.next_seq;
+        let mut change = 0i64;
+        for waiting in batch {
+            let event = &*waiting.event;
+            let place = waiting.written.position;
+            let same: Vec<Position> = positions(&transaction, &event.event.id)?;
+            if same.contains(&place) {
+                continue; // replayed
+            }
+            if same
+                .into_iter()
+                .filter_map(&mut load)
+                .any(|old| old.event.id == event.event.id)
+            {
+                dead(&transaction, place.segment, waiting.written.length)?;
+                continue; // written twice, because the first time was not acknowledged
+            }
+            let address = address(event).map(u64::cast_signed);
+            if let Some(address) = address {
+                let old: Vec<(i64, u32, u32, u32)> = transaction
+                    .prepare_cached(
+                        "SELECT seq, segment, offset, length FROM events WHERE address8 = ?",
+                    )?
+                    .query_map([address], |row| {
+                        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                    })?
+                    .collect::<Result<_, _>>()?;
+                let mut superseded = false;
+                for (old_seq, segment, offset, length) in old {
+                    let Some(old) = load(Position { segment, offset }) else {
+                        continue;
+                    };
+                    if newer(&old, event) {
+                        superseded = true;
+                    } else {
+                        remove(&transaction, old_seq, &old.event)?;
+                        dead(&transaction, segment, length)?;
+                        change -= 1;
+                    }
+                }
+                if superseded {
+                    dead(&transaction, place.segment, waiting.written.length)?;
+                    continue;
+                }
+            }
+            let created_at = i64::try_from(event.event.created_at.as_secs()).unwrap_or(i64::MAX);
+            transaction
+                .prepare_cached("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?
+                .execute(params![
+                    seq,
+                    number(event.event.id.as_bytes()),
+                    number(event.event.pubkey.as_bytes()),
+                    event.event.kind.as_u16(),
+                    created_at,
+                    event.channel.as_ref().map(channel_number),
+                    event
+                        .expires()
+                        .map(|time| i64::try_from(time).unwrap_or(i64::MAX)),
+                    address,
+                    place.segment,
+                    place.offset,
+                    waiting.written.length,
+                ])?;
+            for tag in tag_numbers(&event.event) {
+                transaction
+                    .prepare_cached("INSERT OR IGNORE INTO tags VALUES (?, ?, ?)")?
+                    .execute(params![tag, created_at, seq])?;
+            }
+            seq += 1;
+            change += 1;
+        }
+        set_checkpoint(&transaction, covered)?;
+        transaction.commit()?;
+        self.next_seq = seq;
+        self.events = self.events.saturating_add_signed(change);
+        Ok(())
+    }
+
+    /// Says up to where the journal is covered, when there is nothing to add.
+    pub fn cover(&mut self, covered: Position) -> rusqlite::Result<()> {
+        set_checkpoint(&self.connection, covered)
+    }
+
+    /// Places of the events whose id may be this one.
+    pub fn find(&self, id: &EventId) -> rusqlite::Result<Vec<Position>> {
+        positions(&self.connection, id)
+    }
+
+    /// Whether the channel has an event whose id begins with these four bytes.
+    pub fn has_prefix(&self, channel: &ChannelId, prefix: [u8; 4]) -> rusqlite::Result<bool> {
+        let (mut low, mut high) = ([0; 32], [0xff; 32]);
+        low[..4].copy_from_slice(&prefix);
+        high[..4].copy_from_slice(&prefix);
+        self.connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM events WHERE id8 BETWEEN ? AND ? AND channel8 = ?)",
+            )?
+            .query_row(
+                params![number(&low), number(&high), channel_number(channel)],
+                |row| row.get(0),
+            )
+    }
+
+    /// Candidates for a question, newest first, one more than its limit if there are as many.
+    pub fn query(&self, query: &Query<'_>) -> rusqlite::Result<Vec<Row>> {
+        let plan = Plan::of(query);
+        let values: Vec<Option<i64>> = plan.values.as_ref().map_or(vec![None], |values| {
+            values.iter().map(|value| Some(*value)).collect()
+        });
+        let mut best = std::collections::BTreeSet::new();
+        for value in values {
+            let mut statement = self.connection.prepare(&plan.statement(value))?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let created_at: i64 = row.get(0)?;
+                let position = Position {
+                    segment: row.get(2)?,
+                    offset: row.get(3)?,
+                };
+                let row = Row {
+                    minus_created_at: -created_at,
+                    id8: row.get(1)?,
+                    position,
+                };
+                if best.len() > query.limit {
+                    if best.last().is_some_and(|worst| *worst < row) {
+                        break;
+                    }
+                    best.pop_last();
+                }
+                best.insert(row);
+            }
+        }
+        Ok(best.into_iter().collect())
+    }
+
+    /// Places of all events of these kinds, in the order in which they came.
+    pub fn of_kinds(&self, kinds: &[u16]) -> rusqlite::Result<Vec<Position>> {
+        let mut found = Vec::new();
+        for kind in kinds {
+            let mut statement = self
+                .connection
+                .prepare_cached("SELECT seq, segment, offset FROM events WHERE kind = ?")?;
+            let rows = statement.query_map([kind], |row| {
+                Ok((
+                    row.get::<_, i64>(0)?,
+                    Position {
+                        segment: row.get(1)?,
+                        offset: row.get(2)?,
+                    },
+                ))
+            })?;
+            for row in rows {
+                found.push(row?);
+            }
+        }
+        found.sort_unstable();
+        Ok(found.into_iter().map(|(_, position)| position).collect())
+    }
+
+    /// Places of some events that expired.
+    pub fn expired(&self, now: u64, limit: usize) -> rusqlite::Result<Vec<Position>> {
+        self.connection
+            .prepare_cached("SELECT segment, offset FROM events WHERE expires <= ? LIMIT ?")?
+            .query_map(
+                params![
+                    i64::try_from(now).unwrap_or(i64::MAX),
+                    i64::try_from(limit).unwrap_or(i64::MAX)
+                ],
+                |row| {
+                    Ok(Position {
+                        segment: row.get(0)?,
+                        offset: row.get(1)?,
+                    })
+                },
+            )?
+            .collect()
+    }
+
+    /// Removes events of one segment that was written anew, and learns where the others lie now.
+    pub fn rewritten(
+        &mut self,
+        segment: u32,
+        generation: u32,
+        removed: &[StoredEvent],
+        stayed: &[(EventId, Written)],
+    ) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        let mut gone = 0;
+        for event in removed {
+            let seqs: Vec<i64> = transaction
+                .prepare_cached("SELECT seq FROM events WHERE id8 = ? AND segment = ?")?
+                .query_map(params![number(event.event.id.as_bytes()), segment], |row| {
+                    row.get(0)
+                })?
+                .collect::<Result<_, _>>()?;
+            for seq in seqs {
+                remove(&transaction, seq, &event.event)?;
+                gone += 1;
+            }
+        }
+        relocate(&transaction, segment, stayed)?;
+        set_generation(&transaction, segment, generation)?;
+        transaction.commit()?;
+        self.events = self.events.saturating_sub(gone);
+        Ok(())
+    }
+
+    /// After a crash between a rewriting and the index hearing of it: the segment's events are exactly these.
+    pub fn reconcile(
+        &mut self,
+        segment: u32,
+        generation: u32,
+        stayed: &[(EventId, Written)],
+    ) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        transaction.execute("UPDATE events SET offset = -1 WHERE segment = ?", [segment])?;
+        relocate(&transaction, segment, stayed)?;
+        transaction.execute("DELETE FROM tags WHERE seq IN (SELECT seq FROM events WHERE segment = ? AND offset = -1)", [segment])?;
+        transaction.execute(
+            "DELETE FROM events WHERE segment = ? AND offset = -1",
+            [segment],
+        )?;
+        set_generation(&transaction, segment, generation)?;
+        transaction.commit()?;
+        let events: i64 = self
+            .connection
+            .query_row("SELECT count(*) FROM events", [], |row| row.get(0))?;
+        self.events = events.cast_unsigned();
+        Ok(())
+    }
+
+    /// Whether the index has an event at exactly this place.
+    pub fn has_at(&self, id: &EventId, position: Position) -> rusqlite::Result<bool> {
+        known(&self.connection, id, position)
+    }
+
+    /// Segments of which more than half is dead: replaced events.
+    pub fn mostly_dead(&self, half: u32) -> rusqlite::Result<Vec<u32>> {
+        self.connection
+            .prepare_cached("SELECT number FROM segments WHERE dead > ?")?
+            .query_map([half], |row| row.get(0))?
+            .collect()
+    }
+}
+
+fn positions(connection: &Connection, id: &EventId) -> rusqlite::Result<Vec<Position>> {
+    connection
+        .prepare_cached("SELECT segment, offset FROM events WHERE id8 = ?")?
+        .query_map([number(id.as_bytes())], |row| {
+            Ok(Position {
+                segment: row.get(0)?,
+                offset: row.get(1)?,
+            })
+        })?
+        .collect()
+}
+
+fn known(connection: &Connection, id: &EventId, position: Position) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM events WHERE id8 = ? AND segment = ? AND offset = ?)",
+        )?
+        .query_row(
+            params![number(id.as_bytes()), position.segment, position.offset],
+            |row| row.get(0),
+        )
+}
+
+fn remove(connection: &Connection, seq: i64, event: &Event) -> rusqlite::Result<()> {
+    let created_at = i64::try_from(event.created_at.as_secs()).unwrap_or(i64::MAX);
+    for tag in tag_numbers(event) {
+        connection
+            .prepare_cached("DELETE FROM tags WHERE tag8 = ? AND created_at = ? AND seq = ?")?
+            .execute(params![tag, created_at, seq])?;
+    }
+    connection
+        .prepare_cached("DELETE FROM events WHERE seq = ?")?
+        .execute([seq])?;
+    Ok(())
+}
+
+fn relocate(
+    connection: &Connection,
+    segment: u32,
+    stayed: &[(EventId, Written)],
+) -> rusqlite::Result<()> {
+    for (id, written) in stayed {
+        connection
+            .prepare_cached("UPDATE events SET offset = ? WHERE id8 = ? AND segment = ?")?
+            .execute(params![
+                written.position.offset,
+                number(id.as_bytes()),
+                segment
+            ])?;
+    }
+    Ok(())
+}
+
+fn dead(connection: &Connection, segment: u32, bytes: u32) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO segments VALUES (?, 0, ?) ON CONFLICT (number) DO UPDATE SET dead = dead + excluded.dead")?
+        .execute(params![segment, bytes])?;
+    Ok(())
+}
+
+fn set_generation(connection: &Connection, segment: u32, generation: u32) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO segments VALUES (?, ?, 0) ON CONFLICT (number) DO UPDATE SET generation = excluded.generation, dead = 0")?
+        .execute(params![segment, generation])?;
+    Ok(())
+}
+
+fn set_checkpoint(connection: &Connection, covered: Position) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE checkpoint SET segment = ?, offset = ?")?
+        .execute(params![covered.segment, covered.offset])?;
+    Ok(())
+}

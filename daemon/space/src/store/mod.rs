@@ -1,0 +1,130 @@
+//! What a space keeps events in: one trait, several stores, one set of tests that every store passes.
+//! A store never asks who is reading; it is told which channels to leave out.
+
+#[cfg(test)]
+mod conformance;
+mod embedded;
+mod index;
+mod index_sql;
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod power_loss;
+mod tail;
+
+use std::sync::Arc;
+
+use nostr::event::EventId;
+use nostr::filter::Filter;
+
+use crate::record::{ChannelId, StoredEvent};
+
+pub use embedded::EmbeddedStore;
+
+/// Why a store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The journal's files.
+    #[error("the journal: {0}")]
+    Journal(#[from] std::io::Error),
+    /// The index.
+    #[error("the index: {0}")]
+    Index(#[from] rusqlite::Error),
+    /// Bytes of the journal that are no event.
+    #[error("the journal: {0}")]
+    Record(#[from] crate::record::RecordError),
+}
+
+/// Where the answer to a filter goes on: behind the event of this date and id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// Date of the last event that was given, seconds since 1970.
+    pub created_at: u64,
+    /// Its id.
+    pub id: EventId,
+}
+
+impl Cursor {
+    /// Whether an event comes after this place: newest first, and of the same second the lowest id first (NIP-01).
+    pub fn is_before(&self, created_at: u64, id: &EventId) -> bool {
+        created_at < self.created_at || (created_at == self.created_at && *id > self.id)
+    }
+}
+
+/// One question.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    /// What is wanted. Its `limit` is not looked at.
+    pub filter: &'a Filter,
+    /// Channels whose events are left out.
+    pub without: &'a [ChannelId],
+    /// Where to go on.
+    pub after: Option<Cursor>,
+    /// Events to give at most.
+    pub limit: usize,
+    /// Bytes of events after which the page ends.
+    pub bytes: usize,
+    /// Events that expire at or before this time are left out, seconds since 1970.
+    pub now: u64,
+}
+
+/// A part of the answer.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Newest first.
+    pub events: Vec<Arc<StoredEvent>>,
+    /// Where to go on; `None` when there is nothing more.
+    pub next: Option<Cursor>,
+}
+
+/// How much a store holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Events that can be asked for.
+    pub events: u64,
+    /// Bytes on disk, without the index.
+    pub bytes: u64,
+}
+
+/// What came of an [`Store::append`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Whether what was to be erased is gone from the disk. If not, it is hidden from every question, stays so after
+    /// a crash, and [`Store::maintain`] tries again.
+    pub erased: bool,
+}
+
+/// A place for events. All calls block; a space makes them on threads of its own.
+pub trait Store: Send + Sync {
+    /// Adds events, removes those that `erase` names, and returns when both are safe from a loss of power.
+    /// An older version of a replaceable event goes away. After an error nothing of the call counts.
+    fn append(
+        &self,
+        events: &[Arc<StoredEvent>],
+        erase: &[EventId],
+    ) -> Result<Appended, StoreError>;
+
+    /// One event.
+    fn get(&self, id: &EventId) -> Result<Option<Arc<StoredEvent>>, StoreError>;
+
+    /// Answers a question.
+    fn query(&self, query: &Query<'_>) -> Result<Page, StoreError>;
+
+    /// Whether the channel has an event whose id begins with these bytes (`previous` tags of NIP-29).
+    fn has_prefix(&self, channel: &ChannelId, prefix: [u8; 4]) -> Result<bool, StoreError>;
+
+    /// Calls `each` for all events of these kinds in the order in which they came.
+    fn replay(&self, kinds: &[u16], each: &mut dyn FnMut(&StoredEvent)) -> Result<(), StoreError>;
+
+    /// Some of the events that expired (NIP-40).
+    fn expired(&self, now: u64, limit: usize) -> Result<Vec<EventId>, StoreError>;
+
+    /// Does what was put off: fills the index, writes half-empty segments anew.
+    fn maintain(&self) -> Result<(), StoreError>;
+
+    /// Whether so much was put off that [`Store::maintain`] should run soon.
+    fn needs_maintenance(&self) -> bool;
+
+    /// How much there is.
+    fn stats(&self) -> Stats;
+}

@@ -1,0 +1,189 @@
+//! The newest events: safe in the journal, not yet in the index. It lives in memory and is searched from end to end,
+//! so it is kept short.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use nostr::event::EventId;
+
+use super::Query;
+use crate::journal::{Position, Written};
+use crate::record::StoredEvent;
+use crate::wire::matches;
+
+/// Events after which the index should be filled.
+const FULL_EVENTS: usize = 1024;
+/// Bytes in memory after which the index should be filled.
+const FULL_BYTES: usize = 768 * 1024;
+
+/// One event that waits for the index.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    /// Where the journal has it.
+    pub written: Written,
+    /// The event.
+    pub event: Arc<StoredEvent>,
+}
+
+/// What waits for the index.
+#[derive(Debug, Default)]
+pub struct Tail {
+    waiting: Vec<Waiting>,
+    by_id: HashMap<EventId, Arc<StoredEvent>>,
+    by_address: HashMap<u64, Arc<StoredEvent>>,
+    bytes: usize,
+    end: Option<Position>,
+    hidden: HashSet<EventId>,
+}
+
+impl Tail {
+    /// Adds events that lie before `end` in the journal.
+    pub fn push(&mut self, events: impl IntoIterator<Item = Waiting>, end: Position) {
+        for waiting in events {
+            let event = &waiting.event;
+            if let Some(address) = address(event) {
+                if let Some(old) = self.by_address.get(&address) {
+                    if newer(old, event) {
+                        continue;
+                    }
+                    self.by_id.remove(&old.event.id);
+                }
+                self.by_address.insert(address, Arc::clone(event));
+            }
+            self.bytes += event.cost();
+            self.by_id.insert(event.event.id, Arc::clone(event));
+            self.waiting.push(waiting);
+        }
+        self.end = Some(end);
+    }
+
+    /// Everything that waits, and up to where in the journal that is everything.
+    pub fn snapshot(&self) -> (Vec<Waiting>, Option<Position>) {
+        (self.waiting.clone(), self.end)
+    }
+
+    /// Forgets the first `count` events: the index has them now.
+    pub fn drain(&mut self, count: usize) {
+        for waiting in self.waiting.drain(..count.min(self.waiting.len())) {
+            let id = waiting.event.event.id;
+            self.by_id.remove(&id);
+            self.bytes = self.bytes.saturating_sub(waiting.event.cost());
+            if let Some(address) = address(&waiting.event)
+                && self
+                    .by_address
+                    .get(&address)
+                    .is_some_and(|event| event.event.id == id)
+            {
+                self.by_address.remove(&address);
+            }
+        }
+        if self.waiting.is_empty() {
+            self.waiting = Vec::new(); // give the memory back
+            self.by_id = HashMap::new();
+            self.by_address = HashMap::new();
+        }
+    }
+
+    /// Whether the index should be filled soon.
+    pub fn is_full(&self) -> bool {
+        self.waiting.len() >= FULL_EVENTS || self.bytes >= FULL_BYTES
+    }
+
+    /// Events that can be asked for.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Hides events, wherever they lie, until they are erased.
+    pub fn hide(&mut self, ids: &[EventId]) {
+        self.hidden.extend(ids);
+    }
+
+    /// Stops hiding events: they are erased.
+    pub fn unhide(&mut self, ids: &[EventId]) {
+        ids.iter().for_each(|id| {
+            self.hidden.remove(id);
+        });
+    }
+
+    /// Events that are hidden and still to be erased.
+    pub fn hidden(&self) -> &HashSet<EventId> {
+        &self.hidden
+    }
+
+    /// One event.
+    pub fn get(&self, id: &EventId) -> Option<Arc<StoredEvent>> {
+        self.by_id
+            .get(id)
+            .filter(|_| !self.hidden.contains(id))
+            .cloned()
+    }
+
+    /// Whether an event of the index was replaced by one that waits here.
+    pub fn replaces(&self, event: &StoredEvent) -> bool {
+        address(event)
+            .and_then(|address| self.by_address.get(&address))
+            .is_some_and(|here| here.event.id != event.event.id)
+    }
+
+    /// All events that answer the question, in no order.
+    pub fn query(&self, query: &Query<'_>) -> Vec<Arc<StoredEvent>> {
+        self.by_id
+            .values()
+            .filter(|event| !self.hidden.contains(&event.event.id) && answers(event, query))
+            .cloned()
+            .collect()
+    }
+
+    /// All events in the order in which they came; those that were replaced since are left out.
+    pub fn in_order(&self) -> impl Iterator<Item = &StoredEvent> {
+        self.waiting
+            .iter()
+            .map(|waiting| &*waiting.event)
+            .filter(|event| self.by_id.contains_key(&event.event.id))
+    }
+}
+
+/// Whether an event answers a question.
+pub fn answers(event: &StoredEvent, query: &Query<'_>) -> bool {
+    let created_at = event.event.created_at.as_secs();
+    query
+        .after
+        .is_none_or(|after| after.is_before(created_at, &event.event.id))
+        && event.expires().is_none_or(|time| time > query.now)
+        && event
+            .channel
+            .as_ref()
+            .is_none_or(|channel| !query.without.contains(channel))
+        && matches(query.filter, &event.event)
+}
+
+/// A number for what a replaceable event replaces: kind, author and `d` tag. `None` for events that stay.
+pub fn address(event: &StoredEvent) -> Option<u64> {
+    let event = &event.event;
+    let d = if event.kind.is_addressable() {
+        event.tags.identifier().unwrap_or_default()
+    } else if event.kind.is_replaceable() {
+        String::new()
+    } else {
+        return None;
+    };
+    let mut hasher = blake3::Hasher::new();
+    hasher
+        .update(&event.kind.as_u16().to_be_bytes())
+        .update(event.pubkey.as_bytes())
+        .update(d.as_bytes());
+    Some(first_eight(hasher.finalize().as_bytes()))
+}
+
+/// Whether `a` stays when both have the same address: the later one, or of the same second the lower id (NIP-01).
+pub fn newer(a: &StoredEvent, b: &StoredEvent) -> bool {
+    (a.event.created_at, std::cmp::Reverse(a.event.id))
+        > (b.event.created_at, std::cmp::Reverse(b.event.id))
+}
+
+/// The first eight bytes as a number.
+pub fn first_eight(bytes: &[u8; 32]) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *bytes;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
