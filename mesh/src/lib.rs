@@ -14,6 +14,8 @@ pub mod rng;
 pub mod routing;
 pub mod service;
 pub mod session;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod time;
 pub mod timers;
 pub mod transmit;

@@ -136,6 +136,24 @@ mod tests {
     }
 
     #[test]
+    fn before_the_first_turn_nothing_lies_below_zero() {
+        let mut window = ReplayWindow::default();
+        assert_eq!(accept(&mut window, 5), Ok(()));
+        assert_eq!(window.check(u32::MAX), Err(ReplayError::TooOld));
+        assert_eq!(window.check(0xffff_f000), Ok(0xffff_f000));
+    }
+
+    #[test]
+    fn counters_in_order_are_taken_forever_whatever_their_stride() {
+        for stride in [1, 2, 63, 64, 65, 1000, WINDOW, 5000] {
+            let mut window = ReplayWindow::default();
+            for n in 0..3 * WINDOW {
+                assert_eq!(accept(&mut window, n * stride), Ok(()), "{n} x {stride}");
+            }
+        }
+    }
+
+    #[test]
     fn a_window_that_starts_late_refuses_what_was_before() {
         let mut window = ReplayWindow::starting_at(0x1_0000_0010);
         assert_eq!(window.check(0xf), Err(ReplayError::TooOld));

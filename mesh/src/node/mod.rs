@@ -229,6 +229,14 @@ impl Node {
         self.pump(now);
     }
 
+    /// The operating system says that a neighbour is out of reach (its WiFi peering ended): its link goes down at once.
+    pub fn link_lost(&mut self, now: Instant, interface: InterfaceId, transport: SocketAddr) {
+        if let Some(link) = self.links.by_transport(interface, transport) {
+            self.suspend(now, link);
+            self.pump(now);
+        }
+    }
+
     /// Tells all neighbours that this node stops, so that they need not find out.
     pub fn say_goodbye(&mut self, now: Instant) {
         let links: Vec<_> = self
@@ -435,6 +443,24 @@ impl Node {
             .get(link)
             .filter(|link| link.is_up())
             .map(|link| link.address)
+    }
+
+    /// The session of the link to a neighbour, if it is up: our index and the neighbour's.
+    pub fn session_with(&self, neighbour: &NodeAddress) -> Option<(u32, u32)> {
+        let up = self
+            .links
+            .iter()
+            .find(|(_, link)| link.is_up() && link.address == *neighbour);
+        up.map(|(_, link)| (link.session.local_index().0, link.session.remote_index().0))
+    }
+
+    /// Says these messages to all neighbours, whether they are true or not.
+    #[cfg(feature = "sim")]
+    pub fn say(&mut self, _now: Instant, messages: &[crate::message::Message]) {
+        let ids: Vec<_> = self.interfaces.keys().copied().collect();
+        for id in ids {
+            self.send_to_all(id, messages);
+        }
     }
 
     fn party(&self) -> LinkParty<'_> {

@@ -9,7 +9,7 @@ pub struct Sum(u64);
 impl Sum {
     /// Adds bytes; an odd last byte counts as if a zero followed.
     #[must_use]
-    pub fn add(self, bytes: &[u8]) -> Self {
+    pub fn add_bytes(self, bytes: &[u8]) -> Self {
         // 32-bit words into 64 bits: folding adds the halves, and no packet is long enough to overflow.
         let mut sum = self.0;
         let mut words = bytes.chunks_exact(4);
@@ -31,7 +31,7 @@ impl Sum {
         length: u32,
         next_header: u8,
     ) -> Self {
-        let mut sum = self.add(source).add(destination);
+        let mut sum = self.add_bytes(source).add_bytes(destination);
         sum.0 += u64::from(length) + u64::from(next_header);
         sum
     }
@@ -56,14 +56,11 @@ impl Sum {
 pub fn complete(packet: &mut [u8], start: usize, offset: usize) -> Result<(), PacketError> {
     let covered = packet.get_mut(start..).ok_or(PacketError::ChecksumPlace)?;
     let end = offset.checked_add(2).ok_or(PacketError::ChecksumPlace)?;
-    if covered.len() < end {
-        return Err(PacketError::ChecksumPlace);
-    }
     // An odd offset would put the field across two words; no transport has one.
-    if offset % 2 != 0 {
+    if covered.len() < end || !offset.is_multiple_of(2) {
         return Err(PacketError::ChecksumPlace);
     }
-    let sum = match Sum::default().add(covered).finish() {
+    let sum = match Sum::default().add_bytes(covered).finish() {
         // RFC 768 and RFC 8200: zero means "none" in UDP, and all ones is the same number in every other protocol.
         0 => 0xffff,
         sum => sum,
@@ -78,7 +75,7 @@ mod tests {
 
     #[test]
     fn the_example_of_rfc_1071_adds_up() {
-        let sum = Sum::default().add(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]);
+        let sum = Sum::default().add_bytes(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]);
         assert_eq!(sum.folded(), 0xddf2);
         assert_eq!(sum.finish(), !0xddf2);
     }
@@ -90,8 +87,8 @@ mod tests {
             let mut padded = bytes.clone();
             padded.resize(12, 0);
             assert_eq!(
-                Sum::default().add(&bytes).folded(),
-                Sum::default().add(&padded).folded()
+                Sum::default().add_bytes(&bytes).folded(),
+                Sum::default().add_bytes(&padded).folded()
             );
         }
     }

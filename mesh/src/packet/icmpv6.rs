@@ -97,7 +97,7 @@ pub fn error(
     out[44..48].copy_from_slice(&parameter.to_be_bytes());
     let sum = Sum::default()
         .add_pseudo_header(source, &header.source, (len - HEADER_LEN) as u32, ICMPV6)
-        .add(&out[HEADER_LEN..len])
+        .add_bytes(&out[HEADER_LEN..len])
         .finish();
     out[42..44].copy_from_slice(&sum.to_be_bytes());
     Some(len)
@@ -142,7 +142,7 @@ mod tests {
             assert_eq!(out[48..], bytes[..1232]);
             let sum = Sum::default()
                 .add_pseudo_header(&[3; 16], &[0xfc; 16], 1240, ICMPV6)
-                .add(&out[40..]);
+                .add_bytes(&out[40..]);
             assert_eq!(sum.finish(), 0);
         }
     }

@@ -355,7 +355,7 @@ mod tests {
         compressed.write_payload(&packet[48..], &mut out).unwrap();
         let sum = checksum::Sum::default()
             .add_pseudo_header(a.as_bytes(), b.as_bytes(), 9, ipv6::UDP)
-            .add(&out[8..]);
+            .add_bytes(&out[8..]);
         assert_eq!(sum.finish(), 0);
         assert_eq!(
             Compressed::new(

@@ -10,7 +10,7 @@ use super::established::PREFIX;
 use super::peer::{Attempt, IDLE, OVERLAP, UNANSWERED, is_packet};
 use super::table::{Sealer, Sessions};
 use super::{KIND_DATA, Output, SessionEvent, sealed_len};
-use crate::descriptor::{Descriptor, MAX_DESCRIPTOR};
+use crate::descriptor::Descriptor;
 use crate::identity::NodeAddress;
 use crate::packet::inner::{INNER_LEN, InnerHeader};
 use crate::packet::ipv6::HEADER_LEN;
@@ -128,34 +128,40 @@ impl Sessions {
         request: u32,
         body: &[u8],
     ) {
+        match message {
+            control::DESCRIPTOR_REQUEST => self.answer_descriptor(now, slot, request),
+            control::DESCRIPTOR => self.take_descriptor(slot, request, body),
+            _ => {}
+        }
+    }
+
+    fn answer_descriptor(&mut self, now: Instant, slot: usize, request: u32) {
+        if !self.descriptor.is_empty() && self.answers.allow(now) {
+            let descriptor = self.descriptor.clone();
+            self.send_control(now, slot, control::DESCRIPTOR, request, &descriptor);
+        }
+    }
+
+    fn take_descriptor(&mut self, slot: usize, request: u32, body: &[u8]) {
         let Some(peer) = self.peers[slot].as_mut() else {
             return;
         };
-        match message {
-            control::DESCRIPTOR_REQUEST if !self.descriptor.is_empty() => {
-                if self.answers.allow(now) {
-                    let descriptor = self.descriptor.clone();
-                    self.send_control(now, slot, control::DESCRIPTOR, request, &descriptor);
-                }
-            }
-            control::DESCRIPTOR if body.len() <= MAX_DESCRIPTOR => {
-                if peer
-                    .request
-                    .as_ref()
-                    .is_none_or(|asked| asked.id != request)
-                {
-                    return;
-                }
-                let address = peer.address;
-                if let Ok(descriptor) = Descriptor::decode(body)
-                    && descriptor.key.address() == address
-                {
-                    peer.request = None;
-                    self.events
-                        .push_back(SessionEvent::Descriptor(address, Box::new(descriptor)));
-                }
-            }
-            _ => {}
+        // Only what was asked for is worth a signature check.
+        if peer
+            .request
+            .as_ref()
+            .is_none_or(|asked| asked.id != request)
+        {
+            return;
+        }
+        let address = peer.address;
+        if let Ok(descriptor) = Descriptor::decode(body)
+            && descriptor.key.address() == address
+        {
+            peer.request = None;
+            let descriptor = Box::new(descriptor);
+            self.events
+                .push_back(SessionEvent::Descriptor(address, descriptor));
         }
     }
 
