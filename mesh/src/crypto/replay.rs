@@ -144,10 +144,10 @@ mod tests {
     }
 
     #[test]
-    fn counters_in_order_are_taken_forever_whatever_their_stride() {
-        for stride in [1, 2, 63, 64, 65, 1000, WINDOW, 5000] {
+    fn counters_that_overtake_each_other_are_taken_forever_whatever_their_stride() {
+        for stride in [1, 2, 63, 64, 65, 1000, WINDOW - 1] {
             let mut window = ReplayWindow::default();
-            for n in 0..3 * WINDOW {
+            for n in (0..3 * WINDOW).map(|n| n ^ 1) {
                 assert_eq!(accept(&mut window, n * stride), Ok(()), "{n} x {stride}");
             }
         }
