@@ -375,17 +375,23 @@ impl Plane {
         let now = self.clock.now();
         match command {
             Command::Snapshot(reply) => {
-                let _ = reply.send(self.snapshot());
+                let _ = reply.send(self.snapshot(now));
             }
             Command::AddInterface(carrier) => self.add_interface(now, *carrier),
             Command::RemoveInterface(id) => self.remove_interface(now, id),
             Command::SetThroughput(id, kbps) => self.node.set_throughput(now, id, None, kbps),
-            Command::Publish(services) => self.node.publish(now, services),
-            Command::Describe(of, reply) => {
-                if self.asked.len() < ASKED_MAX {
-                    self.asked.entry(of).or_default().push(reply);
-                    self.node.request_descriptor(now, of);
+            Command::Publish(services) => {
+                if let Err(error) = self.node.publish(now, services) {
+                    log::error!("the island is not told of the spaces here: {error}");
                 }
+            }
+            Command::Describe(of, reply) => {
+                if self.asked.len() >= ASKED_MAX {
+                    let _ = reply.send(None);
+                    return;
+                }
+                self.asked.entry(of).or_default().push(reply);
+                self.node.request_descriptor(now, of);
             }
             Command::GenerationPersisted(generation) => {
                 self.node.generation_persisted(now, generation);
@@ -404,9 +410,9 @@ impl Plane {
         }
     }
 
-    fn snapshot(&mut self) -> Snapshot {
+    fn snapshot(&self, now: Instant) -> Snapshot {
         Snapshot {
-            neighbours: self.node.neighbours(),
+            neighbours: self.node.neighbours(now),
             routes: self.node.routes(),
             counters: self.node.counters(),
             interfaces: self
@@ -488,6 +494,8 @@ impl Plane {
 
     fn stop(&mut self) {
         let now = self.clock.now();
+        self.node.say_goodbye(now);
+        self.flush();
         while let Some(slot) = self.carriers.first() {
             let id = slot.carrier.id;
             self.remove_interface(now, id);

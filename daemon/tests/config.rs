@@ -1,0 +1,137 @@
+//! A wrong configuration says file, line, column, what was found and what was expected.
+
+use std::path::Path;
+
+use warrend::config::{self, Mode, template};
+
+const RIGHT: &str = r#"version = 1
+name = "A"
+
+[[mesh.interface]]
+name = "mesh0"
+throughput = "100M"
+
+[mesh.udp]
+listen = "[::]:4242"
+peers = ["[::1]:4243"]
+
+[network]
+mode = "userspace"
+open = ["tcp/5201", "udp/5201", "all"]
+
+[web]
+listen = ["127.0.0.1:8080", "unix:/run/warren/http.sock"]
+
+[[space]]
+id = "garden"
+name = "Garden club"
+visible = true
+port = 7447
+"#;
+
+fn error_of(text: &str) -> String {
+    config::parse(Path::new("warren.toml"), text)
+        .expect_err("this configuration is wrong")
+        .to_string()
+}
+
+/// Replaces a piece of the right configuration and returns the error.
+fn broken(from: &str, to: &str) -> String {
+    assert!(RIGHT.contains(from), "{from}");
+    error_of(&RIGHT.replacen(from, to, 1))
+}
+
+#[test]
+fn the_example_is_right() {
+    let config = config::parse(Path::new("warren.toml"), RIGHT).unwrap();
+    assert_eq!(config.network.mode, Mode::Userspace);
+    assert_eq!(config.mesh.interface[0].throughput.unwrap().0, 100_000);
+    assert_eq!(config.space[0].port.get_ref().get(), 7447);
+}
+
+#[test]
+fn an_unknown_key_is_an_error_with_its_place_and_the_known_ones() {
+    let error = broken("throughput =", "speed =");
+    assert!(error.starts_with("warren.toml:6:1: "), "{error}");
+    assert!(error.contains("`speed`") && error.contains("`throughput`"), "{error}");
+}
+
+#[test]
+fn a_wrong_value_says_what_was_found_and_expected() {
+    for (from, to, place, found, expected) in [
+        ("\"100M\"", "\"fast\"", "6:14", "\"fast\"", "\"100M\""),
+        ("\"[::]:4242\"", "\"[::]\"", "9:10", "\"[::]\"", "IP address and a port"),
+        ("\"[::1]:4243\"", "\"localhost:1\"", "10:10", "\"localhost:1\"", "IP address"),
+        ("\"tcp/5201\"", "\"tcp/0\"", "14:9", "\"tcp/0\"", "tcp/PORT"),
+        ("\"unix:/run", "\"unix:run", "17:29", "unix:run", "unix:/PATH"),
+        ("\"garden\"", "\"../etc\"", "20:6", "\"../etc\"", "a-z"),
+        ("\"mesh0\"", "\"a/b\"", "5:8", "\"a/b\"", "network interface"),
+        ("name = \"A\"", "name = \"\"", "2:8", "\"\"", "1 to 32 bytes"),
+        ("version = 1", "version = 2", "1:11", "version 2", "expected 1"),
+        ("\"userspace\"", "\"vpn\"", "13:8", "vpn", "`userspace`"),
+        ("7447", "0", "23:8", "0", "nonzero"),
+        ("visible = true", "visible = 1", "22:11", "integer `1`", "boolean"),
+    ] {
+        let error = broken(from, to);
+        assert!(
+            error.starts_with(&format!("warren.toml:{place}: ")),
+            "{to}: {error}"
+        );
+        assert!(error.contains(found), "{to}: {error}");
+        assert!(error.contains(expected), "{to}: {error}");
+    }
+}
+
+#[test]
+fn a_broken_line_and_a_missing_key_are_named() {
+    let error = broken("mode = \"userspace\"", "mode = \"userspace");
+    assert!(error.starts_with("warren.toml:13:"), "{error}");
+    let error = broken("name = \"A\"\n", "");
+    assert!(error.contains("missing field `name`"), "{error}");
+}
+
+#[test]
+fn the_same_interface_space_or_port_twice_is_an_error_at_the_second() {
+    let twice = format!("{RIGHT}\n[[space]]\nid = \"garden\"\nname = \"B\"\nport = 1\n");
+    let error = error_of(&twice);
+    assert!(error.starts_with("warren.toml:26:6: "), "{error}");
+    let twice = format!("{RIGHT}\n[[space]]\nid = \"b\"\nname = \"B\"\nport = 7447\n");
+    assert!(error_of(&twice).starts_with("warren.toml:28:8: "));
+}
+
+#[test]
+fn columns_count_characters() {
+    let error = error_of("version = 1\nname = \"ä\" x\n");
+    assert!(error.starts_with("warren.toml:2:12: "), "{error}");
+}
+
+#[test]
+fn what_init_writes_is_right_whatever_the_values_hold() {
+    for name in ["A", "quote\" and \\ back", "]\n[x", "'''", "ünï"] {
+        let text = template::render(&template::Answers {
+            name: if name.contains('\n') { "plain" } else { name },
+            state: Path::new("/tmp/with \"quotes\"\nand lines"),
+            socket: Path::new("/tmp/control.sock"),
+            mode: Mode::Tun,
+            interfaces: &[String::from("eth0"), String::from("mesh\"0")],
+        });
+        let config = config::parse(Path::new("x"), &text).unwrap();
+        assert_eq!(config.state, Path::new("/tmp/with \"quotes\"\nand lines"));
+        assert_eq!(config.mesh.interface[1].name.get_ref().0, "mesh\"0");
+    }
+}
+
+mod any_bytes {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn never_panic(text in ".{0,400}", cut in 0_usize..400) {
+            let _ = config::parse(Path::new("x"), &text);
+            let mut end = cut.min(RIGHT.len());
+            while !RIGHT.is_char_boundary(end) { end -= 1; }
+            let _ = config::parse(Path::new("x"), &format!("{}{text}", &RIGHT[..end]));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The control socket: one line in, one line out; garbage and floods get an answer or an end, and the daemon goes on.
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use warrend::control::protocol::{self, CommandName, ControlError, ErrorCode, LINE_MAX};
+use warrend::control::server::{self, Answers};
+
+struct Echo;
+
+impl Answers for Echo {
+    async fn answer(&self, command: CommandName) -> Result<serde_json::Value, ControlError> {
+        Ok(serde_json::to_value(command).unwrap())
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+async fn ask(stream: &mut BufReader<UnixStream>, line: &[u8]) -> String {
+    stream.write_all(line).await.unwrap();
+    let mut answer = String::new();
+    stream.read_line(&mut answer).await.unwrap();
+    answer
+}
+
+#[test]
+fn requests_are_answered_in_order_and_garbage_does_not_end_the_conversation() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("deep").join("control.sock");
+    runtime().block_on(async {
+        let listener = UnixListener::from_std(server::listen(&path).unwrap()).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        tokio::spawn(server::serve(listener, Arc::new(Echo)));
+        let mut stream = BufReader::new(UnixStream::connect(&path).await.unwrap());
+        for (line, start) in [
+            (&b"{\"command\":\"status\"}\n"[..], "{\"ok\":\"status\"}"),
+            (b"\n", "{\"error\":{\"code\":\"bad_request\""),
+            (b"\xff\xfe\x00\n", "{\"error\":{\"code\":\"bad_request\""),
+            (b"[[[[[[[[\n", "{\"error\":{\"code\":\"bad_request\""),
+            (b"{\"command\":\"reboot\"}\n", "{\"error\":{\"code\":\"unknown_command\",\"args\":[\"reboot\"]}}"),
+            (b"{\"command\":\"status\",\"x\":1}\n", "{\"error\":{\"code\":\"bad_request\""),
+            (b"{\"command\":\"routes\"}\n", "{\"ok\":\"routes\"}"),
+        ] {
+            let answer = ask(&mut stream, line).await;
+            assert!(answer.starts_with(start) && answer.ends_with('\n'), "{answer}");
+        }
+    });
+}
+
+#[test]
+fn a_line_that_is_too_long_is_refused_and_others_are_still_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("control.sock");
+    runtime().block_on(async {
+        let listener = UnixListener::from_std(server::listen(&path).unwrap()).unwrap();
+        tokio::spawn(server::serve(listener, Arc::new(Echo)));
+        let mut stream = BufReader::new(UnixStream::connect(&path).await.unwrap());
+        let answer = ask(&mut stream, &vec![b'x'; LINE_MAX + 1]).await;
+        assert_eq!(answer, "{\"error\":{\"code\":\"line_too_long\",\"args\":[\"65536\"]}}\n");
+        // Where the next line begins is unknown: the server hangs up.
+        assert_eq!(stream.read(&mut [0; 8]).await.unwrap_or(0), 0);
+        let mut stream = BufReader::new(UnixStream::connect(&path).await.unwrap());
+        assert_eq!(ask(&mut stream, b"{\"command\":\"spaces\"}\n").await, "{\"ok\":\"spaces\"}\n");
+    });
+}
+
+#[test]
+fn a_second_daemon_is_refused_and_a_dead_ones_socket_is_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("control.sock");
+    let first = server::listen(&path).unwrap();
+    let error = server::listen(&path).unwrap_err().to_string();
+    assert!(error.contains("another warrend"), "{error}");
+    drop(first);
+    server::listen(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "precious").unwrap();
+    assert!(server::listen(&path).is_err());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+}
+
+proptest! {
+    #[test]
+    fn any_line_is_a_request_or_an_error_with_short_arguments(line in proptest::collection::vec(any::<u8>(), 0..200)) {
+        if let Err(error) = protocol::parse_request(&line) {
+            prop_assert!(error.args.iter().all(|argument| argument.chars().count() <= 200));
+        }
+    }
+}
+
+#[test]
+fn deep_nesting_is_an_error_and_no_stack_overflow() {
+    let line = vec![b'['; LINE_MAX];
+    assert_eq!(protocol::parse_request(&line).unwrap_err().code, ErrorCode::BadRequest);
+}
