@@ -37,7 +37,9 @@ fn plain_forwarding_reaches_all_pairs_of_a_grid() -> Result<()> {
 #[test]
 fn a_killed_neighbourhood_leaves_no_namespace_and_no_daemon() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_warren-lab"))
-        .args(["with-neighbourhood", "sh", "-c", "echo up; sleep 1000"])
+        .args(["with-neighbourhood", "sh", "-c", "echo up; exec cat"])
+        // The program ends with this test, whatever happens: its input closes.
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
