@@ -141,7 +141,7 @@ proptest! {
         let packet = super_packet(true, 3, 0x10, sequence, &payload);
         let writes = written(&segments(vnet(true, size), &packet), Offload::None);
         prop_assert_eq!(writes.len(), count);
-        let mut joined = Vec::new();
+        let mut joined: Vec<u8> = Vec::new();
         for write in &writes {
             prop_assert_eq!(checksum_error(write), 0);
             joined.extend(&write[72..]);
