@@ -243,6 +243,40 @@ fn the_first_packets_wait_for_the_handshake_and_arrive_in_order() {
 }
 
 #[test]
+fn an_index_changed_on_the_way_is_noticed_and_the_true_message_still_counts() {
+    for kind in [0x11, 0x12] {
+        let mut net = Net::pair();
+        let held = std::rc::Rc::new(std::cell::RefCell::new(None));
+        let hold = held.clone();
+        net.fate = Box::new(move |_, output| {
+            let stop = output.bytes[0] == kind && hold.borrow().is_none();
+            if stop {
+                *hold.borrow_mut() = Some(output.clone());
+            }
+            (!stop).then_some(DELAY)
+        });
+        net.send(0, 1, b"x");
+        net.run(DELAY * 4);
+        let truth = held.borrow_mut().take().unwrap();
+        let receiver = if kind == 0x11 { 1 } else { 0 };
+        let source = net.nodes[1 - receiver].identity.short_id();
+        let mut message = truth.bytes[..truth.bytes.len() - 32].to_vec();
+        message[2] ^= 1; // In the only index that stands outside of what Noise seals.
+        let to = net.address(receiver);
+        MacKeys::new("warren session v1", to.as_bytes()).stamp(None, &mut message);
+        let sessions = &mut net.nodes[receiver].sessions;
+        assert!(sessions.handle_message(net.now, source, &message).is_err());
+        assert_eq!(
+            sessions.handle_message(net.now, source, &truth.bytes),
+            Ok(())
+        );
+        net.pump();
+        net.run(DELAY * 4);
+        assert_eq!(net.bodies(1), [b"x"]);
+    }
+}
+
+#[test]
 fn a_known_key_saves_a_round_trip() {
     let mut net = Net::pair();
     let key = net.nodes[1].identity.public_key();
@@ -418,6 +452,43 @@ fn packets_to_nobody_come_back_and_the_peer_is_forgotten() {
 }
 
 #[test]
+fn what_waits_is_bounded_per_peer_and_for_all_peers_together() {
+    let mut net = Net::pair();
+    let own = net.address(0);
+    let identity = MeshIdentity::from_seed(&[1; 32]);
+    let from = usize::from(own != identity.address());
+    let limits = Limits {
+        waiting_bytes: 40_000,
+        ..Limits::default()
+    };
+    net.nodes[from].sessions = Sessions::new(&identity, 1, [1; 32], limits);
+    net.fate = Box::new(|_, _| None);
+    for destination in 10..20 {
+        let destination = MeshIdentity::from_seed(&[destination; 32]).address();
+        for _ in 0..8 {
+            let packet = ipv6(&identity.address(), &destination, &[0; 4000]);
+            let own = identity.address();
+            let compressed = Compressed::new(&own, &packet, 0, Checksum::Complete).unwrap();
+            let sessions = &mut net.nodes[from].sessions;
+            sessions.queue(net.now, &compressed, &[]).unwrap();
+        }
+    }
+    net.pump();
+    net.run(seconds(20));
+    let mut waited: BTreeMap<[u8; 16], usize> = BTreeMap::new();
+    for event in &net.nodes[from].events {
+        if let SessionEvent::Undelivered(packet) = event {
+            *waited
+                .entry(packet[24..40].try_into().unwrap())
+                .or_default() += packet.len();
+        }
+    }
+    assert!(waited.values().all(|bytes| *bytes <= 17_000), "{waited:?}");
+    let all: usize = waited.values().sum();
+    assert!((30_000..=41_000).contains(&all), "{all}");
+}
+
+#[test]
 fn an_idle_session_is_forgotten_after_ten_minutes() {
     let mut net = Net::pair();
     net.send(0, 1, b"x");
@@ -486,6 +557,7 @@ fn nobody_gets_an_address_that_does_not_follow_from_the_proven_key() {
     let responder = target.identity.public_key();
     let mut prologue = b"warren session v1".to_vec();
     prologue.extend(responder.address().as_bytes());
+    prologue.extend([0, 0, 0, 7]);
     let mut claim = |claimed: &MeshIdentity, source: ShortId| {
         let mut rng = <rand_chacha::ChaCha20Rng as rand_core::SeedableRng>::from_seed([1; 32]);
         let mut handshake = Handshake::initiator(

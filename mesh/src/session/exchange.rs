@@ -35,11 +35,7 @@ impl Sessions {
             Message::Initiation { sender, noise } => {
                 self.initiation(now, source, bytes, sender, noise)
             }
-            Message::Response {
-                sender,
-                receiver,
-                noise,
-            } => self.response(now, bytes, sender, receiver, noise),
+            Message::Response { receiver, noise } => self.response(now, bytes, receiver, noise),
             Message::Cookie { receiver, reply } => self.cookie(now, receiver, reply),
             Message::KeyRequest { key } => {
                 if key.address().short_id() != source {
@@ -242,7 +238,7 @@ impl Sessions {
             }
         }
         self.admit(now, source, bytes, sender)?;
-        let initiated = self.local.read_initiation(&mut self.rng, noise)?;
+        let initiated = self.local.read_initiation(&mut self.rng, sender, noise)?;
         let (key, freshness, features) = (initiated.key, initiated.freshness, initiated.features);
         let address = key.address();
         if address.short_id() != source || address == self.local.address {
@@ -368,7 +364,6 @@ impl Sessions {
         &mut self,
         now: Instant,
         bytes: &[u8],
-        sender: u32,
         receiver: u32,
         noise: &[u8],
     ) -> Result<(), SessionError> {
@@ -382,7 +377,7 @@ impl Sessions {
             .initiation
             .as_mut()
             .filter(|initiation| initiation.index == receiver);
-        let features =
+        let (sender, features) =
             handshake::read_response(&mut begun.ok_or(SessionError::Stale)?.handshake, noise)?;
         let initiation = attempt.initiation.take().ok_or(SessionError::Stale)?;
         let keys = initiation.handshake.split()?;

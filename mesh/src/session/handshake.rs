@@ -6,19 +6,21 @@
 //! | type | name | after the first byte |
 //! |---|---|---|
 //! | 1 | initiation | sender's session index 4, Noise message 1 (96 + payload), mac1 16, mac2 16 |
-//! | 2 | response | sender's session index 4, receiver's session index 4, Noise message 2 (48 + payload), mac1 16, mac2 16 |
+//! | 2 | response | receiver's session index 4, Noise message 2 (48 + payload), mac1 16, mac2 16 |
 //! | 3 | cookie | receiver's session index 4, nonce 24, sealed cookie 16, tag 16 |
 //! | 4 | key request | sender's mesh key 32 |
 //! | 5 | key | mesh key 32: proves itself by the address made from it |
 //!
 //! Payload of message 1: generation 4, sequence 4 (together they grow with every handshake of a node, also over
-//! restarts: a recorded message is refused), features 4, initiator's mesh key 32. Payload of message 2: generation 4,
-//! features 4. Longer payloads come from newer versions; what is behind is ignored.
+//! restarts: a recorded message is refused), features 4, initiator's mesh key 32. Payload of message 2: responder's
+//! index 4, generation 4, features 4. Longer payloads come from newer versions; what is behind is ignored.
 //!
 //! mac1 is keyed by the receiver's address, mac2 by a cookie bound to the sender's short id; see `crypto::cookie`.
 //!
 //! IK proves the X25519 keys. The initiator's address hangs on its Ed25519 key, so that one is in the payload and has to
-//! map to the proven key; the responder's address is in the prologue, so both mean the same address.
+//! map to the proven key; the responder's address is in the prologue, so both mean the same address. The
+//! initiator's index is in the prologue too, the responder's in its payload: nobody on the way can change one. Prologue: "warren session v1",
+//! responder's address 16, initiator's index 4.
 
 use super::SessionError;
 use crate::crypto::SecretKey;
@@ -40,25 +42,11 @@ const MAX_LEN: usize = 512;
 /// A message, taken apart but not believed.
 #[derive(Debug)]
 pub(super) enum Message<'a> {
-    Initiation {
-        sender: u32,
-        noise: &'a [u8],
-    },
-    Response {
-        sender: u32,
-        receiver: u32,
-        noise: &'a [u8],
-    },
-    Cookie {
-        receiver: u32,
-        reply: &'a [u8],
-    },
-    KeyRequest {
-        key: MeshPublicKey,
-    },
-    Key {
-        key: MeshPublicKey,
-    },
+    Initiation { sender: u32, noise: &'a [u8] },
+    Response { receiver: u32, noise: &'a [u8] },
+    Cookie { receiver: u32, reply: &'a [u8] },
+    KeyRequest { key: MeshPublicKey },
+    Key { key: MeshPublicKey },
 }
 
 impl<'a> Message<'a> {
@@ -85,9 +73,8 @@ impl<'a> Message<'a> {
                 });
             }
             RESPONSE => {
-                let (sender, receiver) = (reader.u32()?, reader.u32()?);
+                let receiver = reader.u32()?;
                 return Ok(Self::Response {
-                    sender,
                     receiver,
                     noise: without_macs(&mut reader)?,
                 });
@@ -155,10 +142,11 @@ pub(super) struct Local {
 }
 
 impl Local {
-    fn prologue(responder: &NodeAddress) -> [u8; 33] {
-        let mut prologue = [0; 33];
+    fn prologue(responder: &NodeAddress, initiator_index: u32) -> [u8; 37] {
+        let mut prologue = [0; 37];
         prologue[..17].copy_from_slice(b"warren session v1");
-        prologue[17..].copy_from_slice(responder.as_bytes());
+        prologue[17..33].copy_from_slice(responder.as_bytes());
+        prologue[33..].copy_from_slice(&initiator_index.to_be_bytes());
         prologue
     }
 
@@ -174,7 +162,7 @@ impl Local {
         let mut handshake = Handshake::initiator(
             Parameters {
                 pattern: Pattern::Ik,
-                prologue: &Self::prologue(&peer.address()),
+                prologue: &Self::prologue(&peer.address(), index),
                 local_static: &self.secret,
                 remote_static: Some(&remote),
                 psk: None,
@@ -197,12 +185,13 @@ impl Local {
     pub fn read_initiation(
         &self,
         rng: &mut impl rand_core::CryptoRng,
+        sender: u32,
         noise: &[u8],
     ) -> Result<Initiated, SessionError> {
         let mut handshake = Handshake::responder(
             Parameters {
                 pattern: Pattern::Ik,
-                prologue: &Self::prologue(&self.address),
+                prologue: &Self::prologue(&self.address, sender),
                 local_static: &self.secret,
                 remote_static: None,
                 psk: None,
@@ -237,12 +226,12 @@ impl Local {
         sender: u32,
     ) -> Result<(SplitKeys, Vec<u8>), SessionError> {
         let mut handshake = initiated.handshake;
-        let mut payload = Vec::with_capacity(8);
+        let mut payload = Vec::with_capacity(12);
+        payload.put_u32(index);
         payload.put_u32(self.generation);
         payload.put_u32(self.features);
         let mut message = Vec::with_capacity(112);
         message.put_u8(RESPONSE);
-        message.put_u32(index);
         message.put_u32(sender);
         handshake.write(&payload, &mut message)?;
         Ok((handshake.split()?, message))
@@ -264,10 +253,13 @@ pub(super) struct Initiated {
     pub features: u32,
 }
 
-/// Reads message 2: the keys and the peer's features.
-pub(super) fn read_response(handshake: &mut Handshake, noise: &[u8]) -> Result<u32, SessionError> {
+/// Reads message 2: the responder's index and features.
+pub(super) fn read_response(
+    handshake: &mut Handshake,
+    noise: &[u8],
+) -> Result<(u32, u32), SessionError> {
     let payload = handshake.read(noise)?;
     let mut reader = Reader::new(&payload);
-    reader.u32()?;
-    Ok(reader.u32()?)
+    let (index, _generation, features) = (reader.u32()?, reader.u32()?, reader.u32()?);
+    Ok((index, features))
 }

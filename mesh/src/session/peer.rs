@@ -27,6 +27,8 @@ const RESPONDER_WAITS: Duration = Duration::from_secs(60);
 pub(super) const MAX_AGE: Duration = Duration::from_secs(3600);
 /// How long frames of the session before are still taken, and how long a new one waits for its first frame.
 pub(super) const OVERLAP: Duration = Duration::from_secs(30);
+/// A responder goes on sending by the old session for this long, within the initiator's [`OVERLAP`].
+const SUPERSEDED: Duration = Duration::from_secs(20);
 /// Sending for so long without an answer starts a handshake: the peer may have lost its keys.
 pub(super) const UNANSWERED: Duration = Duration::from_secs(15);
 /// Sending for so long without an answer ends the session's use.
@@ -107,6 +109,9 @@ pub(super) struct Peer {
     pub wanted: Option<Instant>,
     /// Since when frames went out and none came in.
     pub unanswered: Option<Instant>,
+    /// Neither frames nor handshakes got an answer: nothing goes out by the sessions any more, but what the peer sends by
+    /// them still opens, and proves that it is back.
+    pub is_lost: bool,
     /// When a keep-alive is due.
     pub keep_alive: Option<Instant>,
     /// After a handshake that failed: no other in the background before this.
@@ -132,6 +137,7 @@ impl Peer {
             used: now,
             wanted: None,
             unanswered: None,
+            is_lost: false,
             keep_alive: None,
             rest: Instant::ZERO,
         }
@@ -147,7 +153,14 @@ impl Peer {
         let Some(current) = &self.current else {
             return false;
         };
+        // A session the peer made and did not confirm: it may have forgotten the one before by now.
+        let is_superseded = self
+            .next
+            .as_ref()
+            .is_some_and(|next| now.since(next.created) >= SUPERSEDED);
         now.since(current.created) < MAX_AGE
+            && !is_superseded
+            && !self.is_lost
             && current.send.is_usable()
             && self
                 .unanswered
@@ -251,7 +264,7 @@ impl Peer {
                 .map(|request| request.due),
             self.keep_alive,
             self.before.as_ref().map(|(_, until)| *until),
-            self.next.as_ref().map(|next| next.created + OVERLAP),
+            self.next.as_ref().map(|next| next.created + IDLE),
             current
                 .as_ref()
                 .and_then(|current| current.receive.old_until()),

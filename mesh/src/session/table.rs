@@ -240,6 +240,7 @@ impl Sessions {
         let address = peer.address;
         peer.used = now;
         peer.unanswered = None;
+        peer.is_lost = false;
         self.last_opened = Some((index, slot));
         if place == Slot::Next {
             self.promote(now, slot);
@@ -388,6 +389,7 @@ impl Sessions {
             .and_then(|attempt| attempt.initiation)
             .map(|initiation| initiation.index);
         peer.unanswered = None;
+        peer.is_lost = false;
         for index in attempt
             .into_iter()
             .chain(oldest.map(|(session, _)| session.local))

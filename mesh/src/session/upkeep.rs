@@ -7,7 +7,7 @@ use rand_core::Rng;
 
 use super::control::{self, Request};
 use super::established::PREFIX;
-use super::peer::{Attempt, IDLE, OVERLAP, UNANSWERED, is_packet};
+use super::peer::{Attempt, IDLE, UNANSWERED, is_packet};
 use super::table::{Sealer, Sessions};
 use super::{KIND_DATA, Output, SessionEvent, sealed_len};
 use crate::descriptor::Descriptor;
@@ -183,7 +183,7 @@ impl Sessions {
         if peer
             .next
             .as_ref()
-            .is_some_and(|next| next.created + OVERLAP <= now)
+            .is_some_and(|next| next.created + IDLE <= now)
             && let Some(unconfirmed) = peer.next.take()
         {
             self.by_index.remove(&unconfirmed.local);
@@ -241,7 +241,7 @@ impl Sessions {
         }
     }
 
-    /// Nobody answered the handshake: what waited comes back. A session that got no answers either is over.
+    /// Nobody answered the handshake: what waited comes back. A session that got no answers either is not sent by any more.
     fn attempt_failed(&mut self, now: Instant, slot: usize) {
         let Some(peer) = self.peers[slot].as_mut() else {
             return;
@@ -255,10 +255,10 @@ impl Sessions {
         let silent = peer
             .unanswered
             .is_some_and(|since| now.since(since) >= UNANSWERED);
-        let over = if silent { peer.current.take() } else { None };
+        peer.is_lost |= silent;
         peer.unanswered = peer.unanswered.filter(|_| !silent);
         let can_send = peer.can_send(now);
-        for index in index.into_iter().chain(over.map(|session| session.local)) {
+        if let Some(index) = index {
             self.by_index.remove(&index);
         }
         if !can_send {
