@@ -1,17 +1,56 @@
-//! The home as the daemon sees it: open it, hand it connections.
+//! The home as the daemon sees it, and the table of its routes.
+//!
+//! | method and path | answer |
+//! |---|---|
+//! | GET `/` | the spaces of the island |
+//! | GET `/s/<service>/` | the page of a space; for a program (WebSocket, NIP-11) the space itself |
+//! | GET `/s/<service>/live` | changes of that page as server-sent events |
+//! | POST `/s/<service>/send` | writes a message (`name`, `text`, `token`) |
+//! | POST `/s/<service>/again`, `/forget` | sends a message that failed once more, or removes it (`id`, `token`) |
+//! | any, Host `<service>.localhost` | the space itself, for programs |
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
+use data_encoding::HEXLOWER;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::header;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use nostr::event::EventId;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::config::{Clock, HomeConfig};
-use crate::dialer::Dialer;
+use crate::dialer::{Dialer, ServiceListing, ServiceName};
 use crate::error::HomeError;
+use crate::forms::{self, field};
+use crate::guests::{Guest, GuestError, Guests, Token, clean_name};
+use crate::hosts::{Site, site};
+use crate::http::{Body, html, see_other, set, text};
+use crate::link::{CHANNEL, signed};
+use crate::live::{self, Watcher};
+use crate::page::{self, TEXT_CHARS, Viewer};
+use crate::proxy;
+use crate::room::{Delivery, Room};
+use crate::rooms::Rooms;
+use crate::shelf::Shelf;
+
+/// How long a form waits to see whether its message arrived.
+const PATIENCE: Duration = Duration::from_millis(1500);
+/// Seconds that a browser keeps its account: half a year.
+const COOKIE_SECONDS: u32 = 180 * 86_400;
+/// Seconds in which a browser must have sent its request.
+const REQUEST_SECONDS: u64 = 15;
 
 /// One open home.
 pub struct Home {
     config: HomeConfig,
-    dialer: Arc<dyn Dialer>,
+    rooms: Rooms,
+    clock: Clock,
+    /// Makes the forms of one run of this home different from those of others.
+    form_secret: [u8; 32],
 }
 
 impl std::fmt::Debug for Home {
@@ -22,6 +61,8 @@ impl std::fmt::Debug for Home {
     }
 }
 
+type Answer = Result<Response<Body>, Response<Body>>;
+
 impl Home {
     /// Opens the home in `config.dir`, or makes a new one there. Blocks while files are read; needs no runtime.
     pub fn open(
@@ -29,8 +70,22 @@ impl Home {
         dialer: Arc<dyn Dialer>,
         clock: Clock,
     ) -> Result<Arc<Self>, HomeError> {
-        let _ = clock;
-        Ok(Arc::new(Self { config, dialer }))
+        let guests = Arc::new(Guests::open(config.dir.join("guests"))?);
+        let shelf = Arc::new(Shelf::open(config.dir.join("unsent"))?);
+        let mut form_secret = [0; 32];
+        getrandom::fill(&mut form_secret).map_err(|error| HomeError::Random(error.to_string()))?;
+        let rooms = Rooms::new(dialer, guests, shelf, Arc::clone(&clock));
+        Ok(Arc::new(Self {
+            config,
+            rooms,
+            clock,
+            form_secret,
+        }))
+    }
+
+    /// Sends what was still unsent at the last stop. Called once, in a runtime.
+    pub fn resume(&self) {
+        self.rooms.resume();
     }
 
     /// Serves one HTTP/1.1 connection until it ends.
@@ -38,10 +93,358 @@ impl Home {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let _ = self.dialer.services();
-        drop(io);
+        let service = hyper::service::service_fn(|request: Request<Incoming>| {
+            let home = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(home.respond(request).await) }
+        });
+        let served = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(Duration::from_secs(REQUEST_SECONDS))
+            .max_buf_size(16 * 1024)
+            .serve_connection(TokioIo::new(io), service)
+            .with_upgrades()
+            .await;
+        if let Err(error) = served {
+            log::debug!("a connection to the home ended: {error}");
+        }
     }
 
     /// Ends all connections to spaces.
-    pub fn close(&self) {}
+    pub fn close(&self) {
+        self.rooms.close();
+    }
+
+    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
+        let host = request
+            .headers()
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default();
+        match site(host, &self.config.host_names) {
+            None => text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
+            Some(Site::Space(service)) => proxy::pass(&*self.rooms.dialer, &service, request).await,
+            Some(Site::Home) => match self.route(request).await {
+                Ok(response) | Err(response) => response,
+            },
+        }
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Answer {
+        let path = request.uri().path().to_owned();
+        if path == "/" {
+            return self
+                .only(&request, &[Method::GET, Method::HEAD])
+                .and_then(|()| self.spaces());
+        }
+        let Some((name, rest)) = path
+            .strip_prefix("/s/")
+            .and_then(|rest| rest.split_once('/').or(Some((rest, "no slash"))))
+        else {
+            return Err(self.nothing_here());
+        };
+        let Some(service) = ServiceName::parse(name) else {
+            return Err(self.nothing_here());
+        };
+        if matches!(rest, "" | "no slash") && proxy::is_for_program(request.headers()) {
+            return Ok(proxy::pass(&*self.rooms.dialer, &service, request).await);
+        }
+        match rest {
+            "no slash" => Ok(see_other(&format!("/s/{service}/"))),
+            "" => self
+                .only(&request, &[Method::GET, Method::HEAD])
+                .and_then(|()| self.space(&service, &request)),
+            "live" => self
+                .only(&request, &[Method::GET])
+                .and_then(|()| self.live(&service, &request)),
+            "send" | "again" | "forget" => {
+                self.only(&request, &[Method::POST])?;
+                self.form(&service, rest, request).await
+            }
+            _ => Err(self.nothing_here()),
+        }
+    }
+
+    fn only(&self, request: &Request<Incoming>, methods: &[Method]) -> Result<(), Response<Body>> {
+        let known = methods.contains(request.method());
+        if known {
+            Ok(())
+        } else {
+            Err(text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "This cannot be done here.\n",
+            ))
+        }
+    }
+
+    fn nothing_here(&self) -> Response<Body> {
+        self.plain(
+            StatusCode::NOT_FOUND,
+            "There is nothing here",
+            "Perhaps the address was cut when it was copied.",
+        )
+    }
+
+    fn plain(&self, status: StatusCode, title: &str, words: &str) -> Response<Body> {
+        match nonce() {
+            Ok(nonce) => html(status, page::plain(title, words, &nonce), &nonce),
+            Err(response) => response,
+        }
+    }
+
+    fn spaces(&self) -> Answer {
+        let nonce = nonce()?;
+        let mut listings = self.rooms.dialer.services();
+        listings.sort_by(|a, b| (&a.name, &a.service).cmp(&(&b.name, &b.service)));
+        Ok(html(
+            StatusCode::OK,
+            page::spaces(&self.config.name, &listings, &nonce),
+            &nonce,
+        ))
+    }
+
+    fn enter(&self, service: &ServiceName) -> Result<Arc<Room>, Response<Body>> {
+        let busy = || {
+            self.plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "This home is busy",
+                "It looks at many spaces already. Try again in a few minutes.",
+            )
+        };
+        self.rooms.enter(service).ok_or_else(busy)
+    }
+
+    fn space(&self, service: &ServiceName, request: &Request<Incoming>) -> Answer {
+        let nonce = nonce()?;
+        let room = self.enter(service)?;
+        let unnamed = || ServiceListing {
+            service: service.clone(),
+            name: "Space".into(),
+            host: String::new(),
+        };
+        let listing = self
+            .rooms
+            .dialer
+            .services()
+            .into_iter()
+            .find(|listing| listing.service == *service)
+            .unwrap_or_else(unnamed);
+        let (token, is_new) = match forms::token(request.headers()) {
+            Some(token) => (token, false),
+            None => (Token::random().map_err(|error| self.trouble(&error))?, true),
+        };
+        let id = token.id();
+        let guest = self.rooms.guests.get(&id);
+        let name = guest.map(|guest| guest.name).unwrap_or_default();
+        let form_token = self.form_token(&token);
+        let viewer = Viewer {
+            name: &name,
+            form_token: &form_token,
+        };
+        let page = page::space(
+            &listing,
+            &room.view(Some(&id)),
+            &viewer,
+            (self.clock)(),
+            &nonce,
+        );
+        let mut response = html(StatusCode::OK, page, &nonce);
+        if is_new {
+            let cookie = format!(
+                "{}={}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Strict",
+                forms::COOKIE,
+                token.reveal()
+            );
+            set(&mut response, header::SET_COOKIE, &cookie);
+        }
+        Ok(response)
+    }
+
+    fn live(&self, service: &ServiceName, request: &Request<Incoming>) -> Answer {
+        let token = forms::token(request.headers())
+            .ok_or_else(|| text(StatusCode::FORBIDDEN, "Open the page of the space first.\n"))?;
+        let room = self.enter(service)?;
+        let guest = token.id();
+        let name = self
+            .rooms
+            .guests
+            .get(&guest)
+            .map_or_else(|| "You".into(), |guest| guest.name);
+        Ok(live::stream(Watcher {
+            room,
+            guest,
+            name,
+            form_token: self.form_token(&token),
+            clock: Arc::clone(&self.clock),
+        }))
+    }
+
+    /// What a form of this browser must repeat: another page cannot know it.
+    fn form_token(&self, token: &Token) -> String {
+        HEXLOWER.encode(
+            &blake3::keyed_hash(&self.form_secret, token.reveal().as_bytes()).as_bytes()[..16],
+        )
+    }
+
+    async fn form(
+        &self,
+        service: &ServiceName,
+        action: &str,
+        request: Request<Incoming>,
+    ) -> Answer {
+        let by_script = request.headers().contains_key("x-page");
+        let sorry = |status, words: &str| {
+            if by_script {
+                text(status, words)
+            } else {
+                self.plain(status, "That did not work", words)
+            }
+        };
+        let stale = || {
+            sorry(
+                StatusCode::FORBIDDEN,
+                "This page is too old, or your browser keeps no cookies. Load the page again and write once more.",
+            )
+        };
+        let (head, body) = request.into_parts();
+        let token = forms::token(&head.headers).ok_or_else(stale)?;
+        let body = Limited::new(body, forms::FORM_BYTES)
+            .collect()
+            .await
+            .map_err(|_| sorry(StatusCode::PAYLOAD_TOO_LARGE, "That is too long."))?;
+        let fields = forms::fields(&body.to_bytes());
+        let expected = self.form_token(&token);
+        if !forms::is_same_origin(&head.headers)
+            || blake3::hash(expected.as_bytes()) != blake3::hash(field(&fields, "token").as_bytes())
+        {
+            return Err(stale());
+        }
+        let room = self.enter(service)?;
+        if action == "send" {
+            let guest = self.guest(&token, field(&fields, "name"), sorry).await?;
+            let words = field(&fields, "text").replace("\r\n", "\n");
+            let words = words.trim();
+            if words.is_empty() || words.chars().count() > TEXT_CHARS {
+                return Err(sorry(
+                    StatusCode::BAD_REQUEST,
+                    "Write something, but not more than 4000 letters.",
+                ));
+            }
+            self.write(service, &room, &guest, words, sorry).await?;
+        } else if let Ok(id) = EventId::from_hex(field(&fields, "id"))
+            && let Some(unsent) = room.take_back(&id, &token.id())
+        {
+            self.rooms.shelf.tidy(service, room.unsent()).await;
+            if action == "again"
+                && let Some(guest) = self.rooms.guests.get(&unsent.guest)
+            {
+                self.write(service, &room, &guest, &unsent.event.content, sorry)
+                    .await?;
+            }
+        }
+        Ok(if by_script {
+            text(StatusCode::OK, "")
+        } else {
+            see_other(&format!("/s/{service}/"))
+        })
+    }
+
+    async fn guest(
+        &self,
+        token: &Token,
+        name: &str,
+        sorry: impl Fn(StatusCode, &str) -> Response<Body>,
+    ) -> Result<Guest, Response<Body>> {
+        let name = clean_name(name)
+            .ok_or_else(|| sorry(StatusCode::BAD_REQUEST, "Tell people your name first."))?;
+        if let Some(guest) = self
+            .rooms
+            .guests
+            .get(&token.id())
+            .filter(|guest| guest.name == name)
+        {
+            return Ok(guest);
+        }
+        let (guests, token, now) = (
+            Arc::clone(&self.rooms.guests),
+            token.clone(),
+            (self.clock)(),
+        );
+        match tokio::task::spawn_blocking(move || guests.enter(&token, &name, now)).await {
+            Ok(Ok(guest)) => Ok(guest),
+            Ok(Err(GuestError::TooMany)) => Err(sorry(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Many people come in at this moment. Try again in a minute.",
+            )),
+            Ok(Err(GuestError::Home(error))) => Err(self.trouble(&error)),
+            Err(error) => {
+                log::error!("an account could not be made: {error}");
+                Err(sorry(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "This home is in trouble. Try again later.",
+                ))
+            }
+        }
+    }
+
+    /// Hands a message to the room and waits a moment to see whether it arrives.
+    async fn write(
+        &self,
+        service: &ServiceName,
+        room: &Arc<Room>,
+        guest: &Guest,
+        words: &str,
+        sorry: impl Fn(StatusCode, &str) -> Response<Body>,
+    ) -> Result<(), Response<Body>> {
+        let event =
+            signed(&guest.keys, 9, (self.clock)(), &[&["h", CHANNEL]], words).map_err(|error| {
+                log::error!("a message could not be signed: {error}");
+                sorry(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "This home is in trouble. Try again later.",
+                )
+            })?;
+        let id = event.id;
+        let mut changes = room.watch();
+        if !room.keep(guest.id.clone(), event) {
+            return Err(sorry(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many messages wait to be sent. Try again when the space is reached.",
+            ));
+        }
+        let settled = async {
+            while room.delivery(&id) == Some(Delivery::Pending) {
+                if matches!(
+                    changes.recv().await,
+                    Err(tokio::sync::broadcast::error::RecvError::Closed)
+                ) {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(PATIENCE, settled).await;
+        if room.delivery(&id).is_some() {
+            self.rooms.shelf.keep(service, room.unsent()).await;
+        }
+        Ok(())
+    }
+
+    fn trouble(&self, error: &HomeError) -> Response<Body> {
+        log::error!("{error}");
+        self.plain(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "This home is in trouble",
+            "Its disk may be full. Tell who looks after it.",
+        )
+    }
+}
+
+fn nonce() -> Result<String, Response<Body>> {
+    let mut bytes = [0; 16];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Ok(HEXLOWER.encode(&bytes)),
+        Err(_) => Err(text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "This home is in trouble. Try again later.\n",
+        )),
+    }
 }

@@ -5,7 +5,19 @@
 mod config;
 mod dialer;
 mod error;
+mod forms;
+pub mod fuzz;
+mod guests;
 mod home;
+mod hosts;
+mod http;
+mod link;
+mod live;
+mod page;
+mod proxy;
+mod room;
+mod rooms;
+mod shelf;
 
 pub use config::{Clock, HomeConfig, system_clock};
 pub use dialer::{BoxFuture, BoxStream, ByteStream, Dialer, ServiceListing, ServiceName};

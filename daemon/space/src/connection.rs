@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
-use nostr::event::Event;
+use nostr::event::{Event, EventId};
 use nostr::filter::Filter;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
@@ -34,6 +34,8 @@ const PING: Duration = Duration::from_secs(45);
 /// Events and bytes that are fetched at a time for an answer.
 const PAGE_EVENTS: usize = 100;
 const PAGE_BYTES: usize = 64 * 1024;
+/// Ids of stored events that a subscription remembers, so that it does not get the newest twice.
+const NEWEST: usize = 32;
 
 /// What a connection needs of its space.
 pub struct Session {
@@ -256,21 +258,23 @@ struct Answer {
 impl Answer {
     async fn run(self, filters: Arc<[Filter]>) {
         let mut sent = HashSet::new();
+        let mut newest = Vec::new();
         for n in 0..filters.len() {
-            if let Err(reason) = self.one(&filters, n, &mut sent).await {
+            if let Err(reason) = self.one(&filters, n, &mut sent, &mut newest).await {
                 self.listener.unsubscribe(&self.id);
                 self.listener.outbox.push(wire::closed(&self.id, &reason));
                 return;
             }
         }
-        self.listener.go_live(&self.id, &sent);
+        self.listener.go_live(&self.id, &sent, newest);
     }
 
     async fn one(
         &self,
         filters: &Arc<[Filter]>,
         n: usize,
-        sent: &mut HashSet<nostr::event::EventId>,
+        sent: &mut HashSet<EventId>,
+        newest: &mut Vec<EventId>,
     ) -> Result<(), String> {
         let most = self.core.config.limits.query_events;
         let mut wanted = filters[n].limit.unwrap_or(most).min(most);
@@ -286,6 +290,9 @@ impl Answer {
             after = next;
             for event in events {
                 if sent.insert(event.event.id) {
+                    if newest.len() < NEWEST {
+                        newest.push(event.event.id);
+                    }
                     self.listener
                         .outbox
                         .push(wire::event(&self.id, &json(&event)));

@@ -33,6 +33,8 @@ struct Subscription {
     filters: Arc<[Filter]>,
     /// `Some` while the stored events are on their way: what is new comes after them.
     held: Option<Vec<Arc<StoredEvent>>>,
+    /// The newest of the stored events that were sent: one of them may only now be on its way to those who listen.
+    newest_sent: Box<[EventId]>,
 }
 
 impl Listener {
@@ -81,6 +83,7 @@ impl Listener {
                 id: id.clone(),
                 filters,
                 held: Some(Vec::new()),
+                newest_sent: Box::default(),
             });
         }
         room
@@ -93,7 +96,7 @@ impl Listener {
     }
 
     /// The stored events were sent: says so, and sends what came in the meantime and was not among them.
-    pub fn go_live(&self, id: &SubscriptionId, sent: &HashSet<EventId>) {
+    pub fn go_live(&self, id: &SubscriptionId, sent: &HashSet<EventId>, newest_sent: Vec<EventId>) {
         let mut subscriptions = self.subscriptions();
         let Some(subscription) = subscriptions
             .iter_mut()
@@ -101,6 +104,7 @@ impl Listener {
         else {
             return;
         };
+        subscription.newest_sent = newest_sent.into();
         self.outbox.push(wire::eose(id));
         for event in subscription.held.take().unwrap_or_default() {
             if !sent.contains(&event.event.id) {
@@ -117,6 +121,9 @@ impl Listener {
                 .iter()
                 .any(|filter| matches(filter, &event.event) && wanted(filter))
             {
+                return true;
+            }
+            if subscription.newest_sent.contains(&event.event.id) {
                 return true;
             }
             match &mut subscription.held {

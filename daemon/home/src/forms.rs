@@ -1,0 +1,133 @@
+//! What a browser sends along: cookies, form fields, and where it says the request comes from.
+
+use hyper::header::{self, HeaderMap};
+
+use crate::guests::Token;
+
+/// Name of the cookie.
+pub const COOKIE: &str = "home";
+/// Bytes of a form that are read.
+pub const FORM_BYTES: usize = 64 * 1024;
+
+/// The browser's token, if it has one.
+pub fn token(headers: &HeaderMap) -> Option<Token> {
+    let cookies = headers
+        .get_all(header::COOKIE)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
+    cookies
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, _)| *name == COOKIE)
+        .and_then(|(_, value)| Token::parse(value))
+}
+
+/// Whether a request that changes something comes from a page of this home, as far as the browser says.
+pub fn is_same_origin(headers: &HeaderMap) -> bool {
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &header::HeaderValue| value.to_str().ok())
+    };
+    if text("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
+        return false;
+    }
+    match (headers.get(header::ORIGIN), text("host")) {
+        (None, _) => true, // old browsers; the token in the form still has to be right
+        (Some(origin), Some(host)) => origin.to_str().is_ok_and(|origin| {
+            origin
+                .split_once("://")
+                .is_some_and(|(_, from)| from.eq_ignore_ascii_case(host))
+        }),
+        (Some(_), None) => false,
+    }
+}
+
+/// The fields of a form (`application/x-www-form-urlencoded`).
+pub fn fields(body: &[u8]) -> Vec<(String, String)> {
+    let pairs = body
+        .split(|byte| *byte == b'&')
+        .filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let mut parts = pair.splitn(2, |byte| *byte == b'=');
+            let mut part = || decode(parts.next().unwrap_or_default());
+            (part(), part())
+        })
+        .take(20)
+        .collect()
+}
+
+/// The first field of this name.
+pub fn field<'a>(fields: &'a [(String, String)], name: &str) -> &'a str {
+    fields
+        .iter()
+        .find(|(key, _)| key == name)
+        .map_or("", |(_, value)| value)
+}
+
+fn decode(bytes: &[u8]) -> String {
+    let hex = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes.iter();
+    while let Some(byte) = rest.next() {
+        let ahead = rest.as_slice();
+        match (byte, hex(ahead.first()), hex(ahead.get(1))) {
+            (b'+', _, _) => out.push(b' '),
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8); // two hex digits
+                rest = ahead[2..].iter();
+            }
+            (byte, _, _) => out.push(*byte),
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::HeaderValue;
+
+    #[test]
+    fn a_form_is_read_as_it_was_written() {
+        let got = fields("name=Ann+B&text=100%25+%C3%A9%0d%0a%zz&empty=&=x&lone".as_bytes());
+        assert_eq!(field(&got, "name"), "Ann B");
+        assert_eq!(field(&got, "text"), "100% é\r\n%zz");
+        assert_eq!(field(&got, "empty"), "");
+        assert_eq!(field(&got, "missing"), "");
+    }
+
+    #[test]
+    fn other_pages_cannot_send_in_somebodys_name() {
+        let headers = |pairs: &[(&'static str, &str)]| {
+            pairs
+                .iter()
+                .map(|(name, value)| {
+                    (
+                        header::HeaderName::from_static(name),
+                        HeaderValue::from_str(value).unwrap(),
+                    )
+                })
+                .collect::<HeaderMap>()
+        };
+        assert!(is_same_origin(&headers(&[
+            ("host", "home:80"),
+            ("origin", "http://home:80"),
+            ("sec-fetch-site", "same-origin")
+        ])));
+        assert!(is_same_origin(&headers(&[("host", "home:80")])));
+        assert!(!is_same_origin(&headers(&[
+            ("host", "home:80"),
+            ("origin", "http://evil.example")
+        ])));
+        assert!(!is_same_origin(&headers(&[
+            ("host", "home:80"),
+            ("origin", "null")
+        ])));
+        assert!(!is_same_origin(&headers(&[
+            ("host", "home:80"),
+            ("sec-fetch-site", "cross-site")
+        ])));
+    }
+}
