@@ -61,9 +61,9 @@ fn a_wrong_value_says_what_was_found_and_expected() {
     for (from, to, place, found, expected) in [
         ("\"100M\"", "\"fast\"", "6:14", "\"fast\"", "\"100M\""),
         ("\"[::]:4242\"", "\"[::]\"", "9:10", "\"[::]\"", "IP address and a port"),
-        ("\"[::1]:4243\"", "\"localhost:1\"", "10:10", "\"localhost:1\"", "IP address"),
-        ("\"tcp/5201\"", "\"tcp/0\"", "14:9", "\"tcp/0\"", "tcp/PORT"),
-        ("\"unix:/run", "\"unix:run", "17:29", "unix:run", "unix:/PATH"),
+        ("\"[::1]:4243\"", "\"localhost:1\"", "10:9", "\"localhost:1\"", "IP address"),
+        ("\"tcp/5201\"", "\"tcp/0\"", "14:8", "\"tcp/0\"", "tcp/PORT"),
+        ("\"unix:/run", "\"unix:run", "17:10", "unix:run", "unix:/PATH"),
         ("\"garden\"", "\"../etc\"", "20:6", "\"../etc\"", "a-z"),
         ("\"mesh0\"", "\"a/b\"", "5:8", "\"a/b\"", "network interface"),
         ("name = \"A\"", "name = \"\"", "2:8", "\"\"", "1 to 32 bytes"),
