@@ -1,5 +1,5 @@
 //! The figures of `scripts/bench mesh` that the simulator gives: runs `warren-sim SCENARIO --json` and names what it says.
-//! The simulator counts and judges; this only passes on.
+//! The simulator counts; this passes on, and for `scripts/test` compares a few short scenarios with their limits.
 
 use std::path::PathBuf;
 
@@ -51,6 +51,59 @@ const FIGURES: [(&str, &str, &str, &str); 8] = [
     ),
 ];
 
+/// Short scenarios, their options, and what must not be exceeded.
+const LIMITS: [(&str, &[&str], &[(&str, f64)]); 2] = [
+    (
+        "grid-49",
+        &["--idle", "60"],
+        &[
+            ("cold_start_s", 2.0),
+            ("p2p_cold_start_s", 2.0),
+            ("radio_bytes_per_node_s", 50.0),
+            ("p2p_bytes_per_node_s", 80.0),
+            ("loops", 0.0),
+        ],
+    ),
+    (
+        "ring",
+        &[],
+        &[
+            ("failover_down_s", 0.1),
+            ("failover_silent_s", 0.5),
+            ("loops", 0.0),
+        ],
+    ),
+];
+
+/// Runs short scenarios and compares them with their limits.
+pub fn check(report: Report) -> Result<()> {
+    for (scenario, options, limits) in LIMITS {
+        report.progress(&format!("simulating {scenario}"));
+        let said = simulate(scenario, options)?;
+        for (key, limit) in limits {
+            let value = number(&said, scenario, key)?;
+            report.figure(&Figure::alone(
+                format!("{scenario}.{key} (at most {limit})"),
+                value,
+                "",
+            ));
+            if value > *limit {
+                return Err(LabError::answer(
+                    format!("{scenario}: {key} is above {limit}"),
+                    &said.to_string(),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn number(said: &Value, scenario: &str, key: &str) -> Result<f64> {
+    said[key].as_f64().ok_or_else(|| {
+        LabError::answer(format!("warren-sim {scenario} ({key})"), &said.to_string())
+    })
+}
+
 /// Runs the scenarios and prints their figures; `mesh.loops` is the sum over the honest ones.
 pub fn run(report: Report) -> Result<()> {
     let mut scenarios: Vec<&str> = FIGURES.iter().map(|f| f.1).collect();
@@ -60,17 +113,12 @@ pub fn run(report: Report) -> Result<()> {
     let mut loops = 0.0;
     for scenario in scenarios {
         report.progress(&format!("simulating {scenario}"));
-        let said = simulate(scenario)?;
-        let number = |key: &str| {
-            said[key].as_f64().ok_or_else(|| {
-                LabError::answer(format!("warren-sim {scenario} ({key})"), &said.to_string())
-            })
-        };
+        let said = simulate(scenario, &[])?;
         for (name, _, key, unit) in FIGURES.iter().filter(|f| f.1 == scenario) {
-            report.figure(&Figure::alone(*name, number(key)?, unit));
+            report.figure(&Figure::alone(*name, number(&said, scenario, key)?, unit));
         }
         if !scenario.starts_with("hostile") {
-            loops += number("loops")?;
+            loops += number(&said, scenario, "loops")?;
         }
     }
     report.figure(&Figure::alone("mesh.loops", loops, "loops"));
@@ -78,9 +126,14 @@ pub fn run(report: Report) -> Result<()> {
 }
 
 /// What the simulator says of a scenario: the object on its last line.
-fn simulate(scenario: &str) -> Result<Value> {
+fn simulate(scenario: &str, options: &[&str]) -> Result<Value> {
     let binary = binary()?;
-    let text = run_program(&binary.to_string_lossy(), &[scenario, "--json"])?;
+    let arguments: Vec<&str> = [scenario, "--json"]
+        .iter()
+        .chain(options)
+        .copied()
+        .collect();
+    let text = run_program(&binary.to_string_lossy(), &arguments)?;
     text.lines()
         .last()
         .and_then(|line| serde_json::from_str(line).ok())

@@ -17,6 +17,7 @@ warren-lab: neighbourhoods of warrend in network namespaces of this machine
   warren-lab ping A B            ping from one router to another
   warren-lab shell A             a shell inside a router
   warren-lab pair                two homes in user space on loopback, as a check
+  warren-lab simulated           short simulated meshes, compared with their limits
   warren-lab with-neighbourhood PROGRAM ARGUMENTS...
                                  run a program while a neighbourhood is up
   warren-lab bench forward|mesh|netns|router [--json] [--packages FOLDER]
@@ -98,6 +99,7 @@ fn run() -> Result<ExitCode, Failure> {
                 .and_then(|c| u8::try_from(c).ok())
                 .map_or(ExitCode::FAILURE, ExitCode::from));
         }
+        ["simulated"] => bench::simulated::check(report)?,
         ["bench", "forward"] => bench::forward::run(report)?,
         ["bench", "mesh"] => bench::mesh::run(report)?,
         ["bench", "netns"] => bench::mesh::namespaces(report)?,
