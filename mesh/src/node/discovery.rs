@@ -26,7 +26,7 @@ const RETRY: Duration = Duration::from_millis(60);
 /// ... until these are used up.
 const TRIES: u32 = 9;
 /// Neighbours an interface links up with although they can be reached already.
-const NEIGHBOURS_WANTED: usize = 8;
+const NEIGHBOURS_WANTED: usize = 12;
 /// Nobody is sent unicast beacons or resuming probes oftener than this.
 const ANSWER_INTERVAL: Duration = Duration::from_millis(100);
 /// A neighbour that was heard this recently is not taken for restarted.
@@ -222,7 +222,7 @@ impl Node {
         }
     }
 
-    /// Eight neighbours are enough on one interface, and any that is the only way to somebody.
+    /// Twelve neighbours are enough on one interface, and any that is the only way to somebody.
     fn wants(&self, interface: InterfaceId, sender: ShortId) -> bool {
         self.links.up_on(interface).count() < NEIGHBOURS_WANTED
             || self.router.next_hop(&sender).is_none()

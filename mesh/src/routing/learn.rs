@@ -7,8 +7,9 @@ use super::LinkId;
 use super::anchor::AnchorRecord;
 use super::chain::{self, ChainError, Element, Position};
 use super::freshness::Freshness;
+use super::metric::FLOORS;
 use super::originator::{Advertisement, Distance, Originator};
-use super::router::{MAX_ORIGINATORS, OriginatorIndex, Router};
+use super::router::{MAX_ORIGINATORS, OriginatorIndex, Router, Timer};
 use crate::identity::{NodeAddress, ShortId};
 use crate::message::{Entry, EntryRoute, hint_of};
 use crate::time::Instant;
@@ -17,8 +18,10 @@ use crate::time::Instant;
 pub(super) const INTRODUCTION_BURST: f32 = 2048.0;
 /// ... and per second from then on. Each costs a signature check.
 const INTRODUCTION_RATE: f32 = 50.0;
-/// An anchor that did not come is asked for again, when somebody mentions the originator, after this time.
+/// An anchor that did not come is asked for again after this time, doubling four times, ...
 const FETCH_AGAIN: Duration = Duration::from_millis(250);
+/// ... this often.
+const FETCHES_MAX: u32 = 10;
 /// Most originators whose anchors are on their way.
 const AWAITED_MAX: usize = MAX_ORIGINATORS;
 /// Most entries kept for one of them.
@@ -27,7 +30,7 @@ const AWAITED_ENTRIES: usize = 8;
 /// Entries that wait for an anchor.
 #[derive(Debug)]
 pub(super) struct Awaited {
-    asked_at: Instant,
+    asked: u32,
     entries: Vec<(LinkId, Entry)>,
 }
 
@@ -136,7 +139,7 @@ impl Router {
                 seq: fresh.seq,
                 step: route.step,
                 lowest_step: route.step,
-                cost: route.cost,
+                cost: route.cost.max(FLOORS[usize::from(route.step)]),
                 mtu_class: route.mtu_class,
                 is_child: route.next_hop_hint == my_hint,
             },
@@ -166,22 +169,41 @@ impl Router {
             .awaited
             .entry(entry.originator)
             .or_insert_with(|| Awaited {
-                asked_at: now,
+                asked: 0,
                 entries: Vec::new(),
             });
         awaited.entries.retain(|(from, _)| *from != link);
         if awaited.entries.len() < AWAITED_ENTRIES {
             awaited.entries.push((link, entry.clone()));
         }
-        if is_new || now.since(awaited.asked_at) > FETCH_AGAIN {
-            awaited.asked_at = now;
+        if is_new {
+            self.timers
+                .set(now + FETCH_AGAIN, Timer::Awaited(entry.originator));
             self.fetch_anchor(now, link, entry.originator);
         }
     }
 
-    pub(super) fn tidy_awaited(&mut self, now: Instant) {
-        self.awaited
-            .retain(|_, awaited| now.since(awaited.asked_at) < Duration::from_secs(30));
+    /// An anchor did not come: somebody else who mentioned the originator is asked.
+    pub(super) fn fetch_again(&mut self, now: Instant, originator: ShortId) {
+        let Some(awaited) = self.awaited.get_mut(&originator) else {
+            return;
+        };
+        awaited.asked += 1;
+        let others = awaited.entries.len();
+        let link = awaited
+            .entries
+            .get(awaited.asked as usize % others.max(1))
+            .map(|(link, _)| *link)
+            .filter(|link| self.links.contains_key(link));
+        if awaited.asked > FETCHES_MAX {
+            self.awaited.remove(&originator);
+            return;
+        }
+        let wait = FETCH_AGAIN * (1 << awaited.asked.min(4));
+        self.timers.set(now + wait, Timer::Awaited(originator));
+        if let Some(link) = link {
+            self.fetch_anchor(now, link, originator);
+        }
     }
 
     /// A signed anchor or checkpoint came.

@@ -13,6 +13,19 @@ pub const MAX_COST: Cost = Cost(1 << 28);
 pub const STEPS: u32 = 128;
 /// Cost of a link whose speed nobody knows: as 62.5 Mbit/s, never as 0 or 1 Mbit/s.
 pub const UNKNOWN_LINK_COST: Cost = Cost(16);
+/// [`Cost::floor_of_step`] of every step.
+pub const FLOORS: [Cost; STEPS as usize] = floors();
+
+const fn floors() -> [Cost; STEPS as usize] {
+    let mut floors = [Cost(0); STEPS as usize];
+    let mut step = 0;
+    while step < floors.len() {
+        floors[step] = Cost::floor_of_step(step as u8);
+        step += 1;
+    }
+    floors
+}
+
 /// Delivery ratio (product of both directions) below which a link's cost grows no further.
 const WORST_DELIVERY: f32 = 0.1;
 
@@ -41,6 +54,35 @@ impl Cost {
         u8::try_from(step)
             .ok()
             .filter(|&step| u32::from(step) < STEPS)
+    }
+
+    /// The lowest cost that an honest path of this metric step can have: a cost below it is a lie, and counts as this
+    /// much. (Either one link costs what the step says, or each further hop costs 1 and makes one step.)
+    pub const fn floor_of_step(step: u8) -> Self {
+        let mut floor = 0;
+        let mut reached = 0;
+        while reached < step {
+            reached += 1;
+            let by_hop = floor + 1;
+            let by_link = Self::cheapest_of_step(reached as u32);
+            floor = if by_link < by_hop { by_link } else { by_hop };
+        }
+        Self(floor)
+    }
+
+    /// The lowest cost of at least this step by itself.
+    const fn cheapest_of_step(step: u32) -> u32 {
+        let mut low = 1;
+        let mut high = MAX_COST.0;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if Self(middle).step() >= step {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        low
     }
 
     /// Sixteen bits for the wire: 5 bits of exponent, 11 of mantissa, rounded up (at most 1/1024 too large).
@@ -97,6 +139,28 @@ mod tests {
         assert_eq!(Cost(16).step(), 16);
         assert_eq!(Cost(17).step(), 17);
         assert_eq!(Cost(1 << 28).step(), 112);
+    }
+
+    #[test]
+    fn no_honest_path_costs_less_than_the_floor_of_its_step() {
+        // All paths of up to 12 hops whose links cost 1, 2, 5, 16 or 100, by breadth.
+        let mut paths = vec![(0u32, 0u8)];
+        for _ in 0..6 {
+            paths = paths
+                .iter()
+                .flat_map(|&(cost, step)| {
+                    [1, 2, 5, 16, 100].map(|link| {
+                        let cost = Cost(cost + link);
+                        (cost.0, cost.step_after(step).unwrap())
+                    })
+                })
+                .collect();
+            for &(cost, step) in &paths {
+                assert!(FLOORS[usize::from(step)].0 <= cost, "{cost} at {step}");
+            }
+        }
+        assert_eq!(FLOORS[0], Cost(0));
+        assert!(FLOORS[40].0 > 30);
     }
 
     #[test]

@@ -94,6 +94,7 @@ pub(super) enum Timer {
     FetchAnchors,
     OwnBudget,
     Refresh(u32),
+    Awaited(ShortId),
     Tidy,
 }
 
@@ -317,6 +318,7 @@ impl Router {
                 Timer::FetchAnchors => self.send_anchor_requests(),
                 Timer::OwnBudget => self.own_budget_refilled(now),
                 Timer::Refresh(generation) => self.refresh_own(now, generation),
+                Timer::Awaited(originator) => self.fetch_again(now, originator),
                 Timer::Tidy => self.tidy(now),
             }
         }
@@ -364,7 +366,6 @@ impl Router {
     fn tidy(&mut self, now: Instant) {
         let now_ms = super::originator::millis(now);
         self.requests.tidy(now);
-        self.tidy_awaited(now);
         self.anchor_waiting.clear();
         for index in self.indices() {
             let gone = self.get(index).is_some_and(|originator| {
