@@ -1,0 +1,143 @@
+//! Spaces and homes in one process: streams between them are in memory and can be cut, homes listen on loopback.
+#![allow(dead_code, unreachable_pub, missing_debug_implementations)]
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use warren_home::{BoxFuture, BoxStream, Dialer, Home, HomeConfig, ServiceListing, ServiceName};
+use warren_space::{Limits, Space, SpaceConfig};
+
+pub const SERVICE: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+/// Longest wait for something that must come. No test passes because of it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn open_space(dir: &Path) -> Arc<Space> {
+    let config = SpaceConfig {
+        dir: dir.join("space"),
+        name: "Garden club".into(),
+        about: String::new(),
+        service: SERVICE.into(),
+        owner: None,
+        limits: Limits::default(),
+    };
+    Space::open(config, warren_space::system_clock()).unwrap()
+}
+
+/// A way to one space that can be cut and healed.
+pub struct Wire {
+    pub space: Mutex<Option<Arc<Space>>>,
+    pub opened: AtomicU32,
+    is_cut: AtomicBool,
+    cuts: watch::Sender<u32>,
+}
+
+impl Wire {
+    pub fn to(space: &Arc<Space>) -> Arc<Self> {
+        Arc::new(Self {
+            space: Mutex::new(Some(Arc::clone(space))),
+            opened: AtomicU32::new(0),
+            is_cut: AtomicBool::new(false),
+            cuts: watch::channel(0).0,
+        })
+    }
+
+    /// Breaks every stream, and lets none be opened.
+    pub fn cut(&self) {
+        self.is_cut.store(true, Ordering::SeqCst);
+        self.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    pub fn heal(&self) {
+        self.is_cut.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Dialer for Wire {
+    fn open<'a>(&'a self, service: &'a ServiceName) -> BoxFuture<'a, io::Result<BoxStream>> {
+        Box::pin(async move {
+            if self.is_cut.load(Ordering::SeqCst) || service.as_str() != SERVICE {
+                return Err(io::ErrorKind::HostUnreachable.into());
+            }
+            let space = self
+                .space
+                .lock()
+                .unwrap()
+                .clone()
+                .ok_or(io::ErrorKind::HostUnreachable)?;
+            self.opened.fetch_add(1, Ordering::SeqCst);
+            let (ours, between) = tokio::io::duplex(16 * 1024);
+            let (mut between, mut far) = (between, tokio::io::duplex(16 * 1024));
+            tokio::spawn(space.serve(far.1));
+            let mut cuts = self.cuts.subscribe();
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut between, &mut far.0) => {}
+                    _ = cuts.changed() => {}
+                }
+            });
+            Ok(Box::new(ours) as BoxStream)
+        })
+    }
+
+    fn services(&self) -> Vec<ServiceListing> {
+        vec![ServiceListing {
+            service: ServiceName::parse(SERVICE).unwrap(),
+            name: "Garden <club>".into(),
+            host: "Ann's home".into(),
+        }]
+    }
+}
+
+/// A home that listens on loopback.
+pub struct TestHome {
+    pub home: Arc<Home>,
+    pub address: SocketAddr,
+    listening: tokio::task::JoinHandle<()>,
+}
+
+impl TestHome {
+    pub async fn open(dir: &Path, name: &str, wire: &Arc<Wire>) -> Self {
+        let config = HomeConfig {
+            dir: dir.join(name),
+            name: name.into(),
+            host_names: vec!["warren.lan".into()],
+        };
+        let home = Home::open(
+            config,
+            Arc::clone(wire) as Arc<dyn Dialer>,
+            warren_home::system_clock(),
+        )
+        .unwrap();
+        home.resume();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = Arc::clone(&home);
+        let listening = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(Arc::clone(&served).serve(stream));
+            }
+        });
+        Self {
+            home,
+            address,
+            listening,
+        }
+    }
+
+    pub fn close(&self) {
+        self.listening.abort();
+        self.home.close();
+    }
+}
+
+impl Drop for TestHome {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
