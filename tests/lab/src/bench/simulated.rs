@@ -51,8 +51,11 @@ const FIGURES: [(&str, &str, &str, &str); 8] = [
     ),
 ];
 
+/// Keys of a report and the most they may be.
+type Limits = &'static [(&'static str, f64)];
+
 /// Short scenarios, their options, and what must not be exceeded.
-const LIMITS: [(&str, &[&str], &[(&str, f64)]); 2] = [
+const LIMITS: [(&str, &[&str], Limits); 2] = [
     (
         "grid-49",
         &["--idle", "60"],
