@@ -1,0 +1,59 @@
+//! Other people's programs, through two homes on loopback: nostr-tools and Chromium, run by Node. Where Node, its
+//! packages or Chromium are missing the test says so and passes, except with CI=true: then it fails.
+
+mod common;
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use common::{SERVICE, TestHome, Wire, open_space};
+
+fn programs() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/nostr")
+}
+
+/// Whether the test can run here.
+fn has(what: &str, there: bool) -> bool {
+    if !there {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{what} is missing");
+        eprintln!("{what} is missing: nothing was tested. Run `npm ci` in tests/nostr on a machine with Node and Chromium.");
+    }
+    there
+}
+
+async fn run(test: &str) {
+    let node = std::process::Command::new("node").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    if !has("node", node) || !has("node_modules", programs().join("node_modules").is_dir()) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let space = open_space(dir.path());
+    let (wire_a, wire_c) = (Wire::to(&space), Wire::to(&space));
+    let a = TestHome::open(dir.path(), "a", &wire_a).await;
+    let c = TestHome::open(dir.path(), "c", &wire_c).await;
+    let mut command = std::process::Command::new("node");
+    command
+        .args(["--test", test])
+        .current_dir(programs())
+        .env("WARREN_A", format!("ws://{}/s/{SERVICE}/", a.address))
+        .env("WARREN_C", format!("ws://{}/s/{SERVICE}/", c.address))
+        .env("WARREN_PAGE_A", format!("http://{}/s/{SERVICE}/", a.address))
+        .env("WARREN_PAGE_C", format!("http://{}/s/{SERVICE}/", c.address));
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    println!("{text}");
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+async fn nostr_tools_writes_through_one_home_and_reads_through_another() {
+    run("test/channel.test.js").await;
+}
+
+#[tokio::test]
+async fn chromium_shows_at_one_home_what_was_written_at_another_within_a_second() {
+    let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".into());
+    if has("chromium", std::path::Path::new(&chromium).exists()) {
+        run("test/page.test.js").await;
+    }
+}
