@@ -103,11 +103,13 @@ impl Requests {
         self.last_token
     }
 
-    pub(super) fn satisfied(&mut self, index: OriginatorIndex) {
-        if let Some(demand) = self.demands.get_mut(&index) {
-            demand.is_starved = false;
-            demand.token = 0;
-        }
+    /// There is a route. Returns whether neighbours were asked for one: they took that for a retraction.
+    pub(super) fn satisfied(&mut self, index: OriginatorIndex) -> bool {
+        let Some(demand) = self.demands.get_mut(&index) else {
+            return false;
+        };
+        demand.token = 0;
+        core::mem::take(&mut demand.is_starved) && demand.tries > 0
     }
 
     pub(super) fn may_ask_for_better(

@@ -86,8 +86,8 @@ impl Router {
         }
         match chosen {
             Some(chosen) => {
-                self.requests.satisfied(index);
-                self.advertise(now, index, chosen);
+                let asked = self.requests.satisfied(index);
+                self.advertise(now, index, chosen, asked);
                 self.answer_waiting(now, index);
             }
             None => {
@@ -125,12 +125,19 @@ impl Router {
         }
     }
 
-    fn advertise(&mut self, now: Instant, index: OriginatorIndex, chosen: Candidate) {
+    fn advertise(
+        &mut self,
+        now: Instant,
+        index: OriginatorIndex,
+        chosen: Candidate,
+        is_regained: bool,
+    ) {
         let Some(originator) = self.get_mut(index) else {
             return;
         };
         let urgency = match originator.advertised {
             None => Some(Urgency::Soon),
+            Some(_) if is_regained => Some(Urgency::Soon),
             Some(said) => {
                 // A quarter off is news; where frames are lost, the cost wavers: half off.
                 let (numerator, denominator) = if chosen.is_lossy { (3, 2) } else { (5, 4) };
