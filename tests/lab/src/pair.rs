@@ -50,20 +50,7 @@ pub fn run() -> Result<String> {
         })?;
     }
     let linked = begin.elapsed();
-    let spaces = guest.wait_for("spaces", "the other's space", PATIENCE, |answer| {
-        answer
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|s| s["title"] == SPACE)
-    })?;
-    let service = spaces
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|s| s["title"] == SPACE)
-        .map(|s| &s["service"]);
-    let service = service.and_then(|s| s.as_str()).unwrap_or("");
+    let service = guest.service(SPACE, PATIENCE)?;
     let card = guest.get(&format!("/s/{service}/"), "application/nostr+json")?;
     if !card.contains(SPACE) {
         return Err(LabError::answer("the space's card", &card));

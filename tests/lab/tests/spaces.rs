@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use warren_lab::overlay::Warrend;
 use warren_lab::overlay::warrend::{Options, start_with};
-use warren_lab::{Cut, Lab, LabError, Result, Topology};
+use warren_lab::{Cut, Lab, Result, Topology};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const SPACE: &str = "Garden club";
@@ -18,33 +18,18 @@ fn neighbourhood() -> Result<(Lab, Vec<Warrend>)> {
     Ok((lab, daemons))
 }
 
-/// Service name of the space, as a daemon knows it.
-fn service(daemon: &Warrend) -> Result<String> {
-    let answer = daemon.wait_for("spaces", "the space", PATIENCE, |spaces| {
-        spaces
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|space| space["title"] == SPACE)
-    })?;
-    let space = answer
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|space| space["title"] == SPACE);
-    space
-        .and_then(|s| s["service"].as_str())
-        .map(str::to_owned)
-        .ok_or_else(|| LabError::answer("spaces", &answer.to_string()))
-}
-
 #[test]
 fn a_visible_space_is_known_and_reached_from_every_home() -> Result<()> {
     let (_lab, daemons) = neighbourhood()?;
-    let here = service(&daemons[4])?;
+    let here = daemons[4].service(SPACE, PATIENCE)?;
     assert_eq!(here.len(), 52, "{here}");
     for daemon in &daemons {
-        assert_eq!(service(daemon)?, here, "as {} knows it", daemon.name);
+        assert_eq!(
+            daemon.service(SPACE, PATIENCE)?,
+            here,
+            "as {} knows it",
+            daemon.name
+        );
         let card = daemon.get(&format!("/s/{here}/"), "application/nostr+json")?;
         assert!(card.contains(SPACE), "through {}: {card}", daemon.name);
     }
@@ -54,7 +39,7 @@ fn a_visible_space_is_known_and_reached_from_every_home() -> Result<()> {
 #[test]
 fn the_space_is_reached_while_links_are_cut_and_healed() -> Result<()> {
     let (lab, daemons) = neighbourhood()?;
-    let service = service(&daemons[0])?;
+    let service = daemons[0].service(SPACE, PATIENCE)?;
     let path = format!("/s/{service}/");
     // B - C - D and the shortcut B - D: one of them may always be missing.
     for (a, b, how) in [

@@ -29,6 +29,8 @@ const HOST: usize = 4;
 const SPACE: &str = "Garden club";
 /// Homes whose pages are shown, and the port for each on 127.0.0.1.
 const PAGES: [(usize, u16); 2] = [(0, 8480), (2, 8481)];
+/// How long the neighbourhood may take to come up.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the table is drawn anew.
 const EVERY: Duration = Duration::from_millis(1500);
 
@@ -40,20 +42,23 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 /// Starts the neighbourhood, waits until everybody reaches everybody, runs a program, and takes everything down. The
-/// program finds the addresses of two homes' pages in `WARREN_HOME_A` and `WARREN_HOME_C` (`http://127.0.0.1:PORT`), the
-/// name of the space in `WARREN_SPACE`, and this program, which cuts and heals links, in `WARREN_LAB`.
+/// program finds the space on E as the homes at A and C show it: for people in `WARREN_PAGE_A` and `WARREN_PAGE_C`
+/// (`http://127.0.0.1:PORT/s/SERVICE/`), for Nostr programs in `WARREN_A` and `WARREN_C` (`ws://...`); and this program,
+/// which cuts and heals links, in `WARREN_LAB`.
 pub fn with(words: &[&str]) -> Result<ExitStatus> {
     runtime()?.block_on(async {
         let mut stop = Stop::listen()?;
         let (lab, mut daemons, addresses) = start()?;
         let pinger = Pinger::new(&lab, &addresses)?;
-        pinger.reach_all(Instant::now(), Duration::from_secs(60))?;
+        pinger.reach_all(Instant::now(), PATIENCE)?;
         let program = words.first().copied().unwrap_or("true");
         let mut command = tokio::process::Command::new(program);
-        command.args(words.iter().skip(1)).env("WARREN_SPACE", SPACE).kill_on_drop(true);
+        command.args(words.iter().skip(1)).kill_on_drop(true);
         for (node, _) in PAGES {
             let port = page::forward(0, daemons[node].web_socket()).await?;
-            command.env(format!("WARREN_HOME_{}", lab.topology().names[node]), format!("http://127.0.0.1:{port}"));
+            let (name, service) = (&lab.topology().names[node], daemons[node].service(SPACE, PATIENCE)?);
+            command.env(format!("WARREN_{name}"), format!("ws://127.0.0.1:{port}/s/{service}/"));
+            command.env(format!("WARREN_PAGE_{name}"), format!("http://127.0.0.1:{port}/s/{service}/"));
         }
         if let Ok(this) = std::env::current_exe() {
             command.env("WARREN_LAB", this);

@@ -299,6 +299,19 @@ impl Warrend {
         }
     }
 
+    /// Waits until the daemon knows a space of this name; its service name, 52 characters.
+    pub fn service(&self, title: &str, limit: Duration) -> Result<String> {
+        let find = |answer: &Value| -> Option<String> {
+            let spaces = answer.as_array()?;
+            let space = spaces.iter().find(|space| space["title"] == title)?;
+            space["service"].as_str().map(str::to_owned)
+        };
+        let answer = self.wait_for("spaces", "the space", limit, |answer| {
+            find(answer).is_some()
+        })?;
+        find(&answer).ok_or_else(|| LabError::answer("spaces", &answer.to_string()))
+    }
+
     /// The body of `GET PATH` from the daemon's web server.
     pub fn get(&self, path: &str, accept: &str) -> Result<String> {
         let socket = self.web_socket();
