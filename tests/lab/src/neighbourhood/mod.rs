@@ -91,8 +91,8 @@ fn start() -> Result<(Lab, Vec<Warrend>, Vec<Ipv6Addr>)> {
 /// Starts the neighbourhood and keeps it until SIGINT or SIGTERM.
 pub fn run() -> Result<()> {
     let ended = runtime()?.block_on(show());
-    // Whoever looks at the terminal sees that the long silence was tidying up.
-    println!("stopped; everything removed");
+    // Whoever looks at the terminal sees that the long silence was tidying up; nobody may be looking.
+    let _ = writeln!(std::io::stdout(), "stopped; everything removed");
     ended
 }
 
@@ -108,19 +108,29 @@ async fn show() -> Result<()> {
     let mut shown = String::new();
     loop {
         let table = table::draw(&daemons, &addresses);
-        if terminal {
+        let text = if terminal {
             // Home, the text with each line's rest erased, then everything below erased.
-            let text = format!("{head}\n{table}").replace('\n', "\x1b[K\n");
-            print!("\x1b[H\x1b[2J{text}");
+            format!(
+                "\x1b[H{}\x1b[J",
+                format!("{head}\n{table}").replace('\n', "\x1b[K\n")
+            )
         } else if shown.is_empty() {
-            println!("{head}\n{table}");
+            format!("{head}\n{table}\n")
         } else if table != shown {
-            println!("{table}");
-        }
+            format!("{table}\n")
+        } else {
+            String::new()
+        };
+        let mut out = std::io::stdout().lock();
         // A reader that has gone away ends the demonstration like Ctrl-C.
-        if std::io::stdout().flush().is_err() {
-            return Ok(());
+        if out
+            .write_all(text.as_bytes())
+            .and_then(|()| out.flush())
+            .is_err()
+        {
+            return stop_all(&mut daemons);
         }
+        drop(out);
         shown = table;
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
@@ -130,7 +140,7 @@ async fn show() -> Result<()> {
             daemon.process()?.check()?;
         }
     }
-    println!("stopping ...");
+    let _ = writeln!(std::io::stdout(), "stopping ...");
     stop_all(&mut daemons)
 }
 
