@@ -342,10 +342,10 @@ impl Node {
     /// The neighbour was heard in the session of a handshake: no more messages are needed.
     pub(super) fn attempt_done(&mut self, now: Instant, interface: InterfaceId, serial: u32) {
         self.discovery.attempts.retain(|_, attempt| {
-            !attempt
+            attempt
                 .third
                 .as_ref()
-                .is_some_and(|(_, _, of)| *of == serial)
+                .is_none_or(|(_, _, of)| *of != serial)
         });
         self.next_attempts(now, interface);
     }

@@ -19,11 +19,11 @@ pub(super) struct Links {
 
 impl Links {
     pub(super) fn get(&self, id: LinkId) -> Option<&Link> {
-        self.slots.get(usize::from(id.0))?.as_deref()
+        self.slots.get(id.slot())?.as_deref()
     }
 
     pub(super) fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
-        self.slots.get_mut(usize::from(id.0))?.as_deref_mut()
+        self.slots.get_mut(id.slot())?.as_deref_mut()
     }
 
     /// The link, if it is still the one a timer was set for.
@@ -43,7 +43,7 @@ impl Links {
         self.slots
             .iter()
             .enumerate()
-            .filter_map(|(slot, link)| Some((LinkId(slot as u16), link.as_deref()?)))
+            .filter_map(|(slot, link)| Some((LinkId::of_slot(slot)?, link.as_deref()?)))
     }
 
     pub(super) fn on(&self, interface: InterfaceId) -> impl Iterator<Item = (LinkId, &Link)> {
@@ -64,27 +64,25 @@ impl Links {
     pub(super) fn insert(&mut self, id: Option<LinkId>, link: Link) -> Option<LinkId> {
         let id = match id {
             Some(id) => id,
-            None => match self.slots.iter().position(Option::is_none) {
-                Some(free) => LinkId(u16::try_from(free).ok()?),
-                None => {
-                    let id = u16::try_from(self.slots.len())
-                        .ok()
-                        .filter(|&id| id < u16::MAX)?;
+            None => {
+                let free = self.slots.iter().position(Option::is_none);
+                let id = LinkId::of_slot(free.unwrap_or(self.slots.len()))?;
+                if free.is_none() {
                     self.slots.push(None);
-                    LinkId(id)
                 }
-            },
+                id
+            }
         };
         self.by_index.insert(link.session.local_index(), id);
         self.by_transport
             .insert((link.interface, link.transport), id);
-        self.slots[usize::from(id.0)] = Some(Box::new(link));
+        self.slots[id.slot()] = Some(Box::new(link));
         Some(id)
     }
 
     /// Takes a link out. Its replaced session is forgotten, its current index stays known if `keep_index`.
     pub(super) fn remove(&mut self, id: LinkId, keep_index: bool) -> Option<Link> {
-        let mut link = *self.slots.get_mut(usize::from(id.0))?.take()?;
+        let mut link = *self.slots.get_mut(id.slot())?.take()?;
         self.by_transport.remove(&(link.interface, link.transport));
         if let Some(old) = link.drop_old() {
             self.by_index.remove(&old);

@@ -7,7 +7,6 @@ use super::freshness::Freshness;
 use super::metric::Cost;
 use super::router::{Output, Router, Subject};
 use crate::message::{Entry, EntryRoute, hint_of};
-use crate::routing::router::OriginatorIndex;
 use crate::time::Instant;
 
 /// MTU class of a path of no hops: as large as any.
@@ -17,17 +16,12 @@ impl Router {
     /// Everything that changed after version `since`, oldest change first. From 0: the table, without retractions.
     pub fn changes_since(&self, since: u32) -> Vec<(u32, Subject)> {
         let mut changes: Vec<_> = self
-            .slots
+            .table
             .iter()
-            .enumerate()
-            .filter_map(|(slot, originator)| {
-                let originator = originator.as_ref()?;
+            .filter_map(|(index, originator)| {
                 let is_news =
                     originator.version > since && (since > 0 || originator.advertised.is_some());
-                is_news.then_some((
-                    originator.version,
-                    Subject::Other(OriginatorIndex(slot as u32)),
-                ))
+                is_news.then_some((originator.version, Subject::Other(index)))
             })
             .collect();
         if self.own.version > since {

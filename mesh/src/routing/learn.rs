@@ -57,7 +57,7 @@ impl Router {
             }
             return;
         }
-        let Some(&index) = self.index.get(&entry.originator) else {
+        let Some(index) = self.table.find(&entry.originator) else {
             if entry.route.is_some() {
                 self.await_anchor(now, link, entry);
             }
@@ -116,11 +116,7 @@ impl Router {
             }
         }
         let my_hint = hint_of(&self.me.short_id()) & 0xfff;
-        let Some(originator) = self
-            .slots
-            .get_mut(index.0 as usize)
-            .and_then(Option::as_mut)
-        else {
+        let Some(originator) = self.table.get_mut(index) else {
             return;
         };
         let distance = Distance {
@@ -216,7 +212,7 @@ impl Router {
             }
             return;
         }
-        let known = self.index.get(&id).copied();
+        let known = self.table.find(&id);
         if let Some(originator) = known.and_then(|index| self.get(index)) {
             if originator.address != address {
                 // Two nodes with one short id: the lower address wins everywhere.
@@ -285,31 +281,18 @@ impl Router {
         record: AnchorRecord,
         address: NodeAddress,
     ) -> Option<OriginatorIndex> {
-        if self.index.len() >= MAX_ORIGINATORS && !self.make_room(link) {
+        if self.table.len() >= MAX_ORIGINATORS && !self.make_room(link) {
             self.counters.originators_refused += 1;
             return None;
         }
-        let originator = Originator::new(record, address);
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.slots[slot as usize] = Some(originator);
-                slot
-            }
-            None => {
-                self.slots.push(Some(originator));
-                u32::try_from(self.slots.len() - 1).ok()?
-            }
-        };
-        let index = OriginatorIndex(slot);
-        self.index.insert(address.short_id(), index);
-        Some(index)
+        Some(self.table.insert(Originator::new(record, address)))
     }
 
     /// In a full table, the neighbour behind whom most originators lie gives one up for a newcomer behind another:
     /// whoever invents originators crowds out its own.
     fn make_room(&mut self, newcomer: LinkId) -> bool {
         let mut behind = std::collections::BTreeMap::new();
-        for originator in self.slots.iter().flatten() {
+        for (_, originator) in self.table.iter() {
             *behind.entry(originator.selected).or_insert(0u32) += 1;
         }
         let Some((&crowd, _)) = behind.iter().max_by_key(|(_, count)| **count) else {
@@ -318,16 +301,16 @@ impl Router {
         if crowd == Some(newcomer) {
             return false;
         }
-        let last = (0..self.slots.len()).rev().find(|&slot| {
-            self.slots[slot]
-                .as_ref()
-                .is_some_and(|o| o.selected == crowd)
-        });
-        if let Some(slot) = last {
-            self.forget_originator(OriginatorIndex(slot as u32));
-            return true;
+        let last = self
+            .table
+            .iter()
+            .rev()
+            .find(|(_, originator)| originator.selected == crowd)
+            .map(|(index, _)| index);
+        if let Some(last) = last {
+            self.forget_originator(last);
         }
-        false
+        last.is_some()
     }
 
     /// A neighbour wants an anchor. One too old to verify today's elements from is refreshed first.
@@ -336,7 +319,7 @@ impl Router {
             self.answer_anchor(now, link, super::router::Subject::Own);
             return;
         }
-        let Some(&index) = self.index.get(id) else {
+        let Some(index) = self.table.find(id) else {
             return;
         };
         let Some(originator) = self.get(index) else {

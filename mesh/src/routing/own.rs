@@ -117,7 +117,7 @@ impl Router {
     }
 
     fn schedule_refresh(&mut self, now: Instant) {
-        let known = u32::try_from(self.index.len()).unwrap_or(u32::MAX);
+        let known = u32::try_from(self.table.len()).unwrap_or(u32::MAX);
         let interval = REFRESH_MIN.max(REFRESH_PER_ORIGINATOR * known);
         let at = now + self.rng.jitter(interval, 90, 110);
         self.timers.set(at, Timer::Refresh(self.own.generation));

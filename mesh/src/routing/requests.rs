@@ -315,7 +315,7 @@ impl Router {
             self.own_requested(now, link, request);
             return;
         }
-        let Some(&index) = self.index.get(&request.originator) else {
+        let Some(index) = self.table.find(&request.originator) else {
             return;
         };
         // Whoever asks me has no route: if it was my next hop, it is none any more.

@@ -13,6 +13,7 @@ use super::metric::Cost;
 use super::originator::Originator;
 use super::own::OwnOriginator;
 use super::requests::Requests;
+use super::slots::Slots;
 use crate::identity::{MeshIdentity, NodeAddress, ShortId};
 use crate::message::Request;
 use crate::rng::NodeRng;
@@ -122,9 +123,7 @@ pub struct RouterCounters {
 pub struct Router {
     pub(super) me: NodeAddress,
     pub(super) own: OwnOriginator,
-    pub(super) slots: Vec<Option<Originator>>,
-    pub(super) free: Vec<u32>,
-    pub(super) index: BTreeMap<ShortId, OriginatorIndex>,
+    pub(super) table: Slots,
     pub(super) links: BTreeMap<LinkId, RouterLink>,
     /// Counts changes of what this node advertises.
     pub(super) version: u32,
@@ -160,9 +159,7 @@ impl Router {
         let mut router = Self {
             me,
             own,
-            slots: Vec::new(),
-            free: Vec::new(),
-            index: BTreeMap::new(),
+            table: Slots::default(),
             links: BTreeMap::new(),
             version: 0,
             requests: Requests::default(),
@@ -250,24 +247,23 @@ impl Router {
 
     /// The link to send frames for `destination` on.
     pub fn next_hop(&self, destination: &ShortId) -> Option<LinkId> {
-        let index = self.index.get(destination)?;
-        self.get(*index)?.selected
+        self.get(self.table.find(destination)?)?.selected
     }
 
     /// The originator with this address.
     pub fn originator(&self, address: &NodeAddress) -> Option<&Originator> {
-        let index = self.index.get(&address.short_id())?;
-        self.get(*index).filter(|known| known.address == *address)
+        let index = self.table.find(&address.short_id())?;
+        self.get(index).filter(|known| known.address == *address)
     }
 
     /// The originator with this short id.
     pub fn originator_by_short_id(&self, id: &ShortId) -> Option<&Originator> {
-        self.get(*self.index.get(id)?)
+        self.get(self.table.find(id)?)
     }
 
     /// All originators, in the order they were met.
     pub fn originators(&self) -> impl Iterator<Item = &Originator> {
-        self.slots.iter().flatten()
+        self.table.iter().map(|(_, originator)| originator)
     }
 
     /// Cost of the path to an originator over the route in use.
@@ -339,28 +335,19 @@ impl Router {
 
     /// Bytes of memory the table takes, all of it.
     pub fn memory(&self) -> usize {
-        // A B-tree node holds 11 pairs and is on average two thirds full.
-        let index =
-            self.index.len() * (size_of::<ShortId>() + size_of::<OriginatorIndex>() + 2) * 3 / 2;
-        self.slots.len() * size_of::<Option<Originator>>()
-            + self.free.len() * size_of::<u32>()
-            + index
-            + self.requests.memory()
+        self.table.memory() + self.requests.memory()
     }
 
     pub(super) fn get(&self, index: OriginatorIndex) -> Option<&Originator> {
-        self.slots.get(index.0 as usize)?.as_ref()
+        self.table.get(index)
     }
 
     pub(super) fn get_mut(&mut self, index: OriginatorIndex) -> Option<&mut Originator> {
-        self.slots.get_mut(index.0 as usize)?.as_mut()
+        self.table.get_mut(index)
     }
 
     pub(super) fn indices(&self) -> Vec<OriginatorIndex> {
-        (0..self.slots.len())
-            .filter(|&slot| self.slots[slot].is_some())
-            .map(|slot| OriginatorIndex(slot as u32))
-            .collect()
+        self.table.iter().map(|(index, _)| index).collect()
     }
 
     fn tidy(&mut self, now: Instant) {
@@ -382,10 +369,8 @@ impl Router {
     }
 
     pub(super) fn forget_originator(&mut self, index: OriginatorIndex) {
-        if let Some(originator) = self.slots[index.0 as usize].take() {
-            self.index.remove(&originator.address.short_id());
+        if self.table.remove(index).is_some() {
             self.requests.forget(index);
-            self.free.push(index.0);
         }
     }
 }
