@@ -250,7 +250,7 @@ impl<'a> Writer<'a> {
         }
         for (reply, id, verdict) in answers {
             let verdict = match verdict {
-                Ok(reason) if reason.is_empty() && !erased => Err(
+                Ok(reason) if reason.is_empty() && !erased && !batch.erase.is_empty() => Err(
                     "error: it is hidden, but not yet gone from the disk; the space will try again"
                         .into(),
                 ),
@@ -293,9 +293,8 @@ impl<'a> Writer<'a> {
             .store
             .expired(self.core.now(), EXPIRED)
             .unwrap_or_default();
-        if !expired.is_empty()
-            && let Err(error) = self.core.store.append(&[], &expired)
-        {
+        // Also when nothing expired: what could not be erased before is tried again.
+        if let Err(error) = self.core.store.append(&[], &expired) {
             log::error!("expired events cannot be erased: {error}");
         }
     }

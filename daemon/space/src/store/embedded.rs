@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use nostr::event::EventId;
 
 use super::index::{Index, Row, number};
-use super::tail::{Tail, Waiting, answers};
+use super::tail::{Tail, Waiting, address, answers};
 use super::{Appended, Cursor, Page, Query, Stats, Store, StoreError};
 use crate::disk::Disk;
 use crate::journal::segment::RecordKind;
@@ -116,6 +116,26 @@ impl EmbeddedStore {
         self.heed(result)
     }
 
+    /// Into the journal, then into the tail.
+    fn write(&self, events: &[Arc<StoredEvent>], erase: &[EventId]) -> Result<(), StoreError> {
+        let encoders: Vec<_> = events
+            .iter()
+            .map(|event| |out: &mut Vec<u8>| event.encode(out))
+            .collect();
+        let appended = self.journal.append(&encoders, erase)?;
+        let waiting = events
+            .iter()
+            .zip(&appended.events)
+            .map(|(event, written)| Waiting {
+                written: *written,
+                event: Arc::clone(event),
+            });
+        let mut tail = self.tail_mut();
+        tail.push(waiting, appended.events_end);
+        tail.hide(erase);
+        Ok(())
+    }
+
     /// Puts the tail into the index. The caller holds `upkeep`.
     fn flush(&self) -> Result<(), StoreError> {
         let (batch, end, erasing) = {
@@ -134,7 +154,8 @@ impl EmbeddedStore {
         Ok(())
     }
 
-    /// Erases what is hidden from the journal and the index. The caller holds `upkeep`, and the tail is empty of it.
+    /// Erases what is hidden from the journal and the index. The caller holds `upkeep`, is the one who appends, and has
+    /// emptied the tail: everything in the journal is in the index.
     fn erase_hidden(&self) -> Result<(), StoreError> {
         let ids: Vec<EventId> = self.tail().hidden().iter().copied().collect();
         if ids.is_empty() {
@@ -146,14 +167,27 @@ impl EmbeddedStore {
             let places = self.index().find(id);
             for position in self.heed(places)? {
                 let event = self.load(position)?;
-                if event.event.id == *id {
-                    by_segment.entry(position.segment).or_default().push(event);
+                if event.event.id != *id {
+                    continue;
                 }
+                if let Some(address) = address(&event) {
+                    // Its older versions must not come back when the index is built anew.
+                    let older = self.index().replaced(address);
+                    for position in self.heed(older)? {
+                        by_segment.entry(position.segment).or_default();
+                    }
+                }
+                by_segment.entry(position.segment).or_default().push(event);
             }
         }
         for (segment, events) in by_segment {
             let gone: HashSet<EventId> = events.iter().map(|event| event.event.id).collect();
-            let (generation, stayed) = self.journal.rewrite(segment, |_, id| !gone.contains(id))?;
+            let index = self.index();
+            let keep = |position, id: &EventId| {
+                !gone.contains(id) && index.has_at(id, position).unwrap_or(true)
+            };
+            let (generation, stayed) = self.journal.rewrite(segment, keep)?;
+            drop(index);
             let result = self
                 .index()
                 .rewritten(segment, generation, &events, &stayed);
@@ -253,25 +287,13 @@ impl Store for EmbeddedStore {
         events: &[Arc<StoredEvent>],
         erase: &[EventId],
     ) -> Result<Appended, StoreError> {
-        let encoders: Vec<_> = events
-            .iter()
-            .map(|event| |out: &mut Vec<u8>| event.encode(out))
-            .collect();
         // While something is erased, nobody may say that the index covers the journal up to behind the erasure.
-        let upkeep =
-            (!erase.is_empty()).then(|| self.upkeep.lock().unwrap_or_else(PoisonError::into_inner));
-        let appended = self.journal.append(&encoders, erase)?;
-        let waiting = events
-            .iter()
-            .zip(&appended.events)
-            .map(|(event, written)| Waiting {
-                written: *written,
-                event: Arc::clone(event),
-            });
-        let mut tail = self.tail_mut();
-        tail.push(waiting, appended.events_end);
-        tail.hide(erase);
-        drop(tail);
+        // What could not be erased before is tried again.
+        let erasing = !erase.is_empty() || !self.tail().hidden().is_empty();
+        let upkeep = erasing.then(|| self.upkeep.lock().unwrap_or_else(PoisonError::into_inner));
+        if !events.is_empty() || !erase.is_empty() {
+            self.write(events, erase)?;
+        }
         let Some(_upkeep) = upkeep else {
             return Ok(Appended { erased: true });
         };
@@ -425,13 +447,11 @@ impl Store for EmbeddedStore {
     fn maintain(&self) -> Result<(), StoreError> {
         let _upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
         self.flush()?;
-        self.erase_hidden()?;
         self.compact()
     }
 
     fn needs_maintenance(&self) -> bool {
-        let tail = self.tail();
-        tail.is_full() || !tail.hidden().is_empty()
+        self.tail().is_full()
     }
 
     fn stats(&self) -> Stats {

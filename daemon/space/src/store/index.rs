@@ -31,6 +31,8 @@ CREATE INDEX events_expires ON events (expires) WHERE expires IS NOT NULL;
 CREATE INDEX events_address ON events (address8) WHERE address8 IS NOT NULL;
 CREATE TABLE tags (tag8 INTEGER NOT NULL, created_at INTEGER NOT NULL, seq INTEGER NOT NULL,
   PRIMARY KEY (tag8, created_at, seq)) WITHOUT ROWID;
+CREATE TABLE replaced (address8 INTEGER NOT NULL, segment INTEGER NOT NULL, offset INTEGER NOT NULL,
+  PRIMARY KEY (address8, segment, offset)) WITHOUT ROWID;
 ";
 
 /// An event the index knows.
@@ -210,19 +212,20 @@ impl Index {
                     .collect::<Result<_, _>>()?;
                 let mut superseded = false;
                 for (old_seq, segment, offset, length) in old {
-                    let Some(old) = load(Position { segment, offset }) else {
-                        continue;
-                    };
+                    let old_place = Position { segment, offset };
+                    let Some(old) = load(old_place) else { continue };
                     if newer(&old, event) {
                         superseded = true;
                     } else {
                         remove(&transaction, old_seq, &old.event)?;
                         dead(&transaction, segment, length)?;
+                        replaced(&transaction, address, old_place)?;
                         change -= 1;
                     }
                 }
                 if superseded {
                     dead(&transaction, place.segment, waiting.written.length)?;
+                    replaced(&transaction, address, place)?;
                     continue;
                 }
             }
@@ -267,6 +270,19 @@ impl Index {
     /// Places of the events whose id may be this one.
     pub fn find(&self, id: &EventId) -> rusqlite::Result<Vec<Position>> {
         positions(&self.connection, id)
+    }
+
+    /// Places of the older versions of a replaceable event that the journal still has.
+    pub fn replaced(&self, address: u64) -> rusqlite::Result<Vec<Position>> {
+        self.connection
+            .prepare_cached("SELECT segment, offset FROM replaced WHERE address8 = ?")?
+            .query_map([address.cast_signed()], |row| {
+                Ok(Position {
+                    segment: row.get(0)?,
+                    offset: row.get(1)?,
+                })
+            })?
+            .collect()
     }
 
     /// Whether the channel has an event whose id begins with these four bytes.
@@ -487,7 +503,18 @@ fn dead(connection: &Connection, segment: u32, bytes: u32) -> rusqlite::Result<(
     Ok(())
 }
 
+fn replaced(connection: &Connection, address: i64, place: Position) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR IGNORE INTO replaced VALUES (?, ?, ?)")?
+        .execute(params![address, place.segment, place.offset])?;
+    Ok(())
+}
+
+/// A segment that was written anew has nothing dead in it.
 fn set_generation(connection: &Connection, segment: u32, generation: u32) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM replaced WHERE segment = ?")?
+        .execute([segment])?;
     connection
         .prepare_cached("INSERT INTO segments VALUES (?, ?, 0) ON CONFLICT (number) DO UPDATE SET generation = excluded.generation, dead = 0")?
         .execute(params![segment, generation])?;

@@ -90,7 +90,7 @@ pub struct Stats {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
     /// Whether what was to be erased is gone from the disk. If not, it is hidden from every question, stays so after
-    /// a crash, and [`Store::maintain`] tries again.
+    /// a crash, and the next [`Store::append`] tries again, also an empty one.
     pub erased: bool,
 }
 
