@@ -96,7 +96,9 @@ impl WallClock {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -117,7 +119,10 @@ mod tests {
         };
         assert!((86_399..=86_401).contains(&by));
         let file = dir.path().join("clock");
-        assert_eq!(clock.tick(wall + day + minute * 3, steady + minute * 3), Tick::Steady);
+        assert_eq!(
+            clock.tick(wall + day + minute * 3, steady + minute * 3),
+            Tick::Steady
+        );
         assert!(!file.exists());
         let later = Duration::from_secs(3600) + minute * 3;
         assert_eq!(clock.tick(wall + day + later, steady + later), Tick::Steady);

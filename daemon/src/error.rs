@@ -94,7 +94,9 @@ pub enum DaemonError {
     #[error("the daemon refused: {0}")]
     Refused(String),
     /// The user to become does not exist.
-    #[error("there is no user {0:?} on this system; make it, or take `user` out of the configuration")]
+    #[error(
+        "there is no user {0:?} on this system; make it, or take `user` out of the configuration"
+    )]
     NoUser(String),
     /// Privileges could not be given up.
     #[error("cannot give up privileges ({step}): {source}")]

@@ -68,7 +68,12 @@ pub struct Interfaces {
 
 impl Interfaces {
     /// Numbers from `first` on are given to the interfaces of the configuration.
-    pub fn new(netlink: Netlink, plane: PlaneHandle, first: u16, configured: &[config::Interface]) -> Result<Self, DaemonError> {
+    pub fn new(
+        netlink: Netlink,
+        plane: PlaneHandle,
+        first: u16,
+        configured: &[config::Interface],
+    ) -> Result<Self, DaemonError> {
         let probe = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0))
             .or_else(|_| UdpSocket::bind("127.0.0.1:0"))
             .map_err(|error| DaemonError::system("a socket for ethtool", error))?;
@@ -91,7 +96,11 @@ impl Interfaces {
     }
 
     /// Follows changes until `stop` turns true, then puts everything back.
-    pub async fn run(mut self, mut changes: BoxStream<'static, ()>, mut stop: watch::Receiver<bool>) {
+    pub async fn run(
+        mut self,
+        mut changes: BoxStream<'static, ()>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         loop {
             self.examine_all().await;
             tokio::select! {
@@ -125,16 +134,26 @@ fn complain(watched: &mut Watched, complaint: String) {
     }
 }
 
-async fn examine(netlink: &Netlink, plane: &PlaneHandle, probe: &UdpSocket, watched: &mut Watched) -> Result<(), DaemonError> {
+async fn examine(
+    netlink: &Netlink,
+    plane: &PlaneHandle,
+    probe: &UdpSocket,
+    watched: &mut Watched,
+) -> Result<(), DaemonError> {
     let name = watched.config.name.get_ref().0.clone();
     let link = netlink.find(&name).await?;
-    if watched.changed.is_some_and(|changed| link.as_ref().is_none_or(|link| link.index != changed.index)) {
+    if watched
+        .changed
+        .is_some_and(|changed| link.as_ref().is_none_or(|link| link.index != changed.index))
+    {
         // It was another interface of the same name that we had changed.
         watched.changed = None;
     }
     let Some(link) = link.filter(|link| link.running) else {
         if watched.active.take().is_some() {
-            log::warn!("{name}: gone or down; its links end, and it is taken up again when it returns");
+            log::warn!(
+                "{name}: gone or down; its links end, and it is taken up again when it returns"
+            );
             send(plane, Command::RemoveInterface(watched.id));
         } else {
             complain(watched, String::from("not there or not up; waiting for it"));
@@ -146,13 +165,18 @@ async fn examine(netlink: &Netlink, plane: &PlaneHandle, probe: &UdpSocket, watc
         if watched.active.take().is_some() {
             send(plane, Command::RemoveInterface(watched.id));
         }
-        complain(watched, String::from("has no usable link-local address yet; waiting for one"));
+        complain(
+            watched,
+            String::from("has no usable link-local address yet; waiting for one"),
+        );
         return Ok(());
     };
     let wanted = Active {
         index: link.index,
         address,
-        mtu: u16::try_from(mtu).unwrap_or(u16::MAX).min(FRAME_MAX + OVERHEAD),
+        mtu: u16::try_from(mtu)
+            .unwrap_or(u16::MAX)
+            .min(FRAME_MAX + OVERHEAD),
         throughput_kbps: watched
             .config
             .throughput
@@ -161,8 +185,16 @@ async fn examine(netlink: &Netlink, plane: &PlaneHandle, probe: &UdpSocket, watc
     };
     match &watched.active {
         Some(active) if *active == wanted => return Ok(()),
-        Some(active) if (Active { throughput_kbps: wanted.throughput_kbps, ..active.clone() }) == wanted => {
-            send(plane, Command::SetThroughput(watched.id, wanted.throughput_kbps));
+        Some(active)
+            if (Active {
+                throughput_kbps: wanted.throughput_kbps,
+                ..active.clone()
+            }) == wanted =>
+        {
+            send(
+                plane,
+                Command::SetThroughput(watched.id, wanted.throughput_kbps),
+            );
         }
         _ => {
             let interface = EtherInterface {
@@ -177,11 +209,13 @@ async fn examine(netlink: &Netlink, plane: &PlaneHandle, probe: &UdpSocket, watc
                 // The old sockets hold the port.
                 send(plane, Command::RemoveInterface(watched.id));
             }
-            let carrier = open_when_free(watched.id, &interface).await.map_err(|error| DaemonError::Network {
-                action: "open the mesh's sockets on",
-                name: name.clone(),
-                reason: error.to_string(),
-            })?;
+            let carrier = open_when_free(watched.id, &interface)
+                .await
+                .map_err(|error| DaemonError::Network {
+                    action: "open the mesh's sockets on",
+                    name: name.clone(),
+                    reason: error.to_string(),
+                })?;
             send(plane, Command::AddInterface(Box::new(carrier)));
         }
     }
@@ -191,7 +225,10 @@ async fn examine(netlink: &Netlink, plane: &PlaneHandle, probe: &UdpSocket, watc
 }
 
 /// The data plane closes the sockets of the interface's earlier life in its own time; wait for the port a little.
-async fn open_when_free(id: InterfaceId, interface: &EtherInterface) -> std::io::Result<crate::carrier::Carrier> {
+async fn open_when_free(
+    id: InterfaceId,
+    interface: &EtherInterface,
+) -> std::io::Result<crate::carrier::Carrier> {
     const TRIES: u32 = 20;
     for _ in 1..TRIES {
         match ether::open(id, interface) {
@@ -207,7 +244,12 @@ async fn open_when_free(id: InterfaceId, interface: &EtherInterface) -> std::io:
 async fn raise_mtu(netlink: &Netlink, watched: &mut Watched, name: &str, link: &LinkInfo) -> u32 {
     let fits = link.max_mtu.is_none_or(|max| max >= WANTED_MTU);
     let tried = watched.changed.is_some_and(|changed| changed.mtu.is_some());
-    if !watched.config.raise_mtu || link.mtu >= WANTED_MTU || !fits || tried || !privileges::may_change_network() {
+    if !watched.config.raise_mtu
+        || link.mtu >= WANTED_MTU
+        || !fits
+        || tried
+        || !privileges::may_change_network()
+    {
         return link.mtu;
     }
     let changed = watched.changed.get_or_insert(Changed {
@@ -218,7 +260,10 @@ async fn raise_mtu(netlink: &Netlink, watched: &mut Watched, name: &str, link: &
     changed.mtu = Some(link.mtu);
     match netlink.set_mtu(name, link.index, WANTED_MTU).await {
         Ok(()) => {
-            log::info!("{name}: MTU raised from {} to {WANTED_MTU}; put back at the end", link.mtu);
+            log::info!(
+                "{name}: MTU raised from {} to {WANTED_MTU}; put back at the end",
+                link.mtu
+            );
             WANTED_MTU
         }
         Err(error) => {
@@ -228,7 +273,12 @@ async fn raise_mtu(netlink: &Netlink, watched: &mut Watched, name: &str, link: &
     }
 }
 
-async fn link_local(netlink: &Netlink, watched: &mut Watched, name: &str, link: &LinkInfo) -> Result<Option<Ipv6Addr>, DaemonError> {
+async fn link_local(
+    netlink: &Netlink,
+    watched: &mut Watched,
+    name: &str,
+    link: &LinkInfo,
+) -> Result<Option<Ipv6Addr>, DaemonError> {
     if let Some(changed) = watched.changed
         && let Some(ours) = changed.address
     {
@@ -278,7 +328,10 @@ async fn restore(netlink: &Netlink, watched: &mut Watched) {
 }
 
 fn is_radio(name: &str) -> bool {
-    Path::new("/sys/class/net").join(name).join("phy80211").exists()
+    Path::new("/sys/class/net")
+        .join(name)
+        .join("phy80211")
+        .exists()
 }
 
 fn send(plane: &PlaneHandle, command: Command) {

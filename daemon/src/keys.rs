@@ -102,7 +102,11 @@ pub fn psk(file: &Path) -> Result<Secret, DaemonError> {
     const ITERATIONS: u32 = 100_000;
     const CONTEXT: &[u8] = b"warren mesh passphrase v1";
     let bytes = store::read(file, store::FILE_MAX)?.ok_or_else(|| {
-        DaemonError::file("read", file, std::io::Error::from(std::io::ErrorKind::NotFound))
+        DaemonError::file(
+            "read",
+            file,
+            std::io::Error::from(std::io::ErrorKind::NotFound),
+        )
     })?;
     let bytes = Zeroizing::new(bytes);
     let text = bytes.trim_ascii();
@@ -113,7 +117,13 @@ pub fn psk(file: &Path) -> Result<Secret, DaemonError> {
         });
     }
     // Stretched, because everybody in reach can collect handshakes and guess: a quarter of a second on a router.
-    let mut key = Zeroizing::new(*blake3::Hasher::new().update(CONTEXT).update(text).finalize().as_bytes());
+    let mut key = Zeroizing::new(
+        *blake3::Hasher::new()
+            .update(CONTEXT)
+            .update(text)
+            .finalize()
+            .as_bytes(),
+    );
     for _ in 0..ITERATIONS {
         *key = *blake3::keyed_hash(&key, text).as_bytes();
     }

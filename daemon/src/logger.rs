@@ -21,7 +21,8 @@ impl Log for Stderr {
     fn log(&self, record: &Record<'_>) {
         // Libraries talk about their inner life below warnings: that is for whoever asked for everything.
         let ours = record.target().starts_with("warren");
-        let wanted = ours || record.level() <= Level::Warn || log::max_level() == LevelFilter::Trace;
+        let wanted =
+            ours || record.level() <= Level::Warn || log::max_level() == LevelFilter::Trace;
         if !self.enabled(record.metadata()) || !wanted {
             return;
         }

@@ -86,11 +86,10 @@ impl Netlink {
             .set_link_index_filter(index)
             .execute();
         let mut usable = Vec::new();
-        while let Some(message) = addresses
-            .try_next()
-            .await
-            .map_err(failed("read the addresses of interface", &index.to_string()))?
-        {
+        while let Some(message) = addresses.try_next().await.map_err(failed(
+            "read the addresses of interface",
+            &index.to_string(),
+        ))? {
             usable.extend(usable_link_local(&message));
         }
         // Always the same one while it is there: neighbours know us by it.
@@ -99,7 +98,12 @@ impl Netlink {
     }
 
     /// Adds a link-local address that is usable at once, without duplicate detection.
-    pub async fn add_link_local(&self, name: &str, index: u32, address: Ipv6Addr) -> Result<(), DaemonError> {
+    pub async fn add_link_local(
+        &self,
+        name: &str,
+        index: u32,
+        address: Ipv6Addr,
+    ) -> Result<(), DaemonError> {
         let mut request = self.handle.address().add(index, IpAddr::V6(address), 64);
         request
             .message_mut()
@@ -112,7 +116,12 @@ impl Netlink {
     }
 
     /// Takes an address away again.
-    pub async fn remove_address(&self, name: &str, index: u32, address: Ipv6Addr) -> Result<(), DaemonError> {
+    pub async fn remove_address(
+        &self,
+        name: &str,
+        index: u32,
+        address: Ipv6Addr,
+    ) -> Result<(), DaemonError> {
         let message = rtnetlink::AddressMessageBuilder::<Ipv6Addr>::new()
             .index(index)
             .address(address, 64)
@@ -136,7 +145,13 @@ impl Netlink {
     }
 
     /// Brings the TUN device up with the node's address, the island's route and sizes that fit the carriers.
-    pub async fn configure_tun(&self, name: &str, address: NodeAddress, mtu: u32, gso_max: u32) -> Result<(), DaemonError> {
+    pub async fn configure_tun(
+        &self,
+        name: &str,
+        address: NodeAddress,
+        mtu: u32,
+        gso_max: u32,
+    ) -> Result<(), DaemonError> {
         let link = self.find(name).await?.ok_or_else(|| DaemonError::Network {
             action: "find",
             name: name.to_owned(),

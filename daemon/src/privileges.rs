@@ -42,8 +42,7 @@ fn parse_passwd(text: &str, name: &str) -> Option<User> {
 
 /// Whether this process may change the network now.
 pub fn may_change_network() -> bool {
-    thread::capabilities(None)
-        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
+    thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
 }
 
 /// Gives `path` and all below it to `user`; links are not followed.

@@ -41,14 +41,26 @@ const GSO_MAX: u32 = 60_300;
 pub fn run(file: &Path) -> Result<(), DaemonError> {
     let config = config::load(file)?;
     logger::start(config.log.level);
-    let user = config.user.as_deref().map(privileges::find_user).transpose()?;
+    let user = config
+        .user
+        .as_deref()
+        .map(privileges::find_user)
+        .transpose()?;
     store::make_dir(&config.state)?;
     let (identity, new_key) = keys::mesh(&config.state)?;
     let address = identity.address();
     if new_key {
-        log::info!("made a new key in {}", keys::directory(&config.state).display());
+        log::info!(
+            "made a new key in {}",
+            keys::directory(&config.state).display()
+        );
     }
-    let psk = config.mesh.passphrase_file.as_deref().map(keys::psk).transpose()?;
+    let psk = config
+        .mesh
+        .passphrase_file
+        .as_deref()
+        .map(keys::psk)
+        .transpose()?;
     let generation = keys::next_generation(&config.state)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -111,10 +123,19 @@ pub fn run(file: &Path) -> Result<(), DaemonError> {
     }
 }
 
-fn open_local(config: &Config, address: NodeAddress, runtime: &Runtime, waker: &Waker) -> Result<Local, DaemonError> {
+fn open_local(
+    config: &Config,
+    address: NodeAddress,
+    runtime: &Runtime,
+    waker: &Waker,
+) -> Result<Local, DaemonError> {
     if config.network.mode == Mode::Userspace {
         let seed = u64::from_ne_bytes(*keys::random()?);
-        return Ok(Local::User(Box::new(UserNet::new(address, seed, waker.clone()))));
+        return Ok(Local::User(Box::new(UserNet::new(
+            address,
+            seed,
+            waker.clone(),
+        ))));
     }
     let name = &config.network.tun.0;
     let tun = Tun::open(name).map_err(|source| DaemonError::Tun {
@@ -143,7 +164,9 @@ fn policy(config: &Config) -> Policy {
         }
     }
     let visible = config.space.iter().filter(|space| space.visible);
-    policy.tcp.extend(visible.map(|space| space.port.get_ref().get()));
+    policy
+        .tcp
+        .extend(visible.map(|space| space.port.get_ref().get()));
     policy
 }
 
@@ -167,17 +190,24 @@ impl Daemon {
         let mut interrupt = signals(SignalKind::interrupt())?;
         if let Some(config) = &self.config.mesh.udp {
             let peers = config.peers.iter().map(|peer| peer.0).collect();
-            let carrier = udp::open(UDP_ID, config.listen.0, peers).map_err(|source| DaemonError::Listen {
-                address: config.listen.0,
-                source,
+            let carrier = udp::open(UDP_ID, config.listen.0, peers).map_err(|source| {
+                DaemonError::Listen {
+                    address: config.listen.0,
+                    source,
+                }
             })?;
             let _ = self.plane.send(Command::AddInterface(Box::new(carrier)));
         }
         let (stop, stopped) = watch::channel(false);
         let interfaces = self.watch_interfaces(stopped)?;
-        let plane_ended = tokio::spawn(persist(self.config.state.clone(), self.plane.clone(), notices));
+        let plane_ended = tokio::spawn(persist(
+            self.config.state.clone(),
+            self.plane.clone(),
+            notices,
+        ));
         tokio::spawn(keep_time(self.clock.clone()));
-        let services = Arc::new(prepared.start(&self.config, self.address, &self.plane, &self.clock)?);
+        let services =
+            Arc::new(prepared.start(&self.config, self.address, &self.plane, &self.clock)?);
         let control = tokio::net::UnixListener::from_std(control)
             .map_err(|error| DaemonError::system("the control socket", error))?;
         let answers = Arc::new(ControlAnswers {
@@ -210,7 +240,10 @@ impl Daemon {
         Ok(())
     }
 
-    fn watch_interfaces(&self, stopped: watch::Receiver<bool>) -> Result<Option<tokio::task::JoinHandle<()>>, DaemonError> {
+    fn watch_interfaces(
+        &self,
+        stopped: watch::Receiver<bool>,
+    ) -> Result<Option<tokio::task::JoinHandle<()>>, DaemonError> {
         let configured = &self.config.mesh.interface;
         if configured.is_empty() {
             return Ok(None);
@@ -221,15 +254,22 @@ impl Daemon {
             UDP_ID.0 + 1,
             configured,
         )?;
-        Ok(Some(tokio::spawn(interfaces.run(Netlink::changes()?, stopped))))
+        Ok(Some(tokio::spawn(
+            interfaces.run(Netlink::changes()?, stopped),
+        )))
     }
 }
 
 /// Writes generations to disk; the mesh uses one only after that. Ends when the data plane does.
-async fn persist(state: std::path::PathBuf, plane: PlaneHandle, mut notices: mpsc::Receiver<Notice>) {
+async fn persist(
+    state: std::path::PathBuf,
+    plane: PlaneHandle,
+    mut notices: mpsc::Receiver<Notice>,
+) {
     while let Some(Notice::PersistGeneration(generation)) = notices.recv().await {
         let state = state.clone();
-        let saved = tokio::task::spawn_blocking(move || keys::save_generation(&state, generation)).await;
+        let saved =
+            tokio::task::spawn_blocking(move || keys::save_generation(&state, generation)).await;
         match saved {
             Ok(Ok(())) => {
                 let _ = plane.send(Command::GenerationPersisted(generation));
@@ -256,11 +296,18 @@ struct ControlAnswers {
 }
 
 impl Answers for ControlAnswers {
-    async fn answer(&self, command: CommandName) -> Result<serde_json::Value, control::protocol::ControlError> {
+    async fn answer(
+        &self,
+        command: CommandName,
+    ) -> Result<serde_json::Value, control::protocol::ControlError> {
         let value = if command == CommandName::Spaces {
             serde_json::to_value(self.services.view().await)
         } else {
-            let snapshot = self.plane.snapshot().await.map_err(|_| server::unavailable())?;
+            let snapshot = self
+                .plane
+                .snapshot()
+                .await
+                .map_err(|_| server::unavailable())?;
             match command {
                 CommandName::Status => serde_json::to_value(self.status.status(&snapshot)),
                 CommandName::Neighbours => serde_json::to_value(status::neighbours(&snapshot)),

@@ -71,7 +71,11 @@ fn open_tun_with(name: &str, flags: libc::c_int) -> io::Result<OwnedFd> {
             libc::O_RDWR | libc::O_NONBLOCK | libc::O_CLOEXEC,
         ))?;
         let fd = OwnedFd::from_raw_fd(fd);
-        checked(libc::ioctl(fd.as_raw_fd(), libc::TUNSETIFF as _, &mut request))?;
+        checked(libc::ioctl(
+            fd.as_raw_fd(),
+            libc::TUNSETIFF as _,
+            &mut request,
+        ))?;
         Ok(fd)
     }
 }
@@ -90,7 +94,13 @@ pub fn open_tun(name: &str) -> io::Result<TunDevice> {
     let udp = libc::TUN_F_USO4 | libc::TUN_F_USO6;
     let offload = |flags: libc::c_uint| {
         // SAFETY: this ioctl takes its argument by value.
-        unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD as _, libc::c_ulong::from(flags)) == 0 }
+        unsafe {
+            libc::ioctl(
+                fd.as_raw_fd(),
+                libc::TUNSETOFFLOAD as _,
+                libc::c_ulong::from(flags),
+            ) == 0
+        }
     };
     let udp_offload = offload(tcp | udp);
     if !udp_offload && !offload(tcp) {
@@ -212,7 +222,11 @@ impl RawAddress {
                     sin_zero: [0; 8],
                 };
                 // SAFETY: sockaddr_in is shorter than sockaddr_in6 and no stricter aligned; both are plain data.
-                unsafe { (&raw mut storage).cast::<libc::sockaddr_in>().write_unaligned(raw) };
+                unsafe {
+                    (&raw mut storage)
+                        .cast::<libc::sockaddr_in>()
+                        .write_unaligned(raw)
+                };
                 return Self {
                     storage,
                     length: size_of::<libc::sockaddr_in>() as libc::socklen_t,
@@ -236,15 +250,15 @@ impl RawAddress {
                 let port = u16::from_be(storage.sin6_port);
                 Some(match ip.to_ipv4_mapped() {
                     Some(v4) => SocketAddr::V4(SocketAddrV4::new(v4, port)),
-                    None => {
-                        SocketAddr::V6(SocketAddrV6::new(ip, port, 0, storage.sin6_scope_id))
-                    }
+                    None => SocketAddr::V6(SocketAddrV6::new(ip, port, 0, storage.sin6_scope_id)),
                 })
             }
             libc::AF_INET => {
                 // SAFETY: the family says that the kernel wrote a sockaddr_in, which is shorter than the storage.
                 let raw = unsafe {
-                    (&raw const *storage).cast::<libc::sockaddr_in>().read_unaligned()
+                    (&raw const *storage)
+                        .cast::<libc::sockaddr_in>()
+                        .read_unaligned()
                 };
                 Some(SocketAddr::V4(SocketAddrV4::new(
                     Ipv4Addr::from(raw.sin_addr.s_addr.to_ne_bytes()),
@@ -447,7 +461,9 @@ fn gro_segment(header: &libc::msghdr) -> Option<usize> {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while !message.is_null() {
             if (*message).cmsg_level == libc::IPPROTO_UDP && (*message).cmsg_type == libc::UDP_GRO {
-                let size = libc::CMSG_DATA(message).cast::<libc::c_int>().read_unaligned();
+                let size = libc::CMSG_DATA(message)
+                    .cast::<libc::c_int>()
+                    .read_unaligned();
                 return usize::try_from(size).ok();
             }
             message = libc::CMSG_NXTHDR(header, message);

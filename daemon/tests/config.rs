@@ -53,24 +53,69 @@ fn the_example_is_right() {
 fn an_unknown_key_is_an_error_with_its_place_and_the_known_ones() {
     let error = broken("throughput =", "speed =");
     assert!(error.starts_with("warren.toml:6:1: "), "{error}");
-    assert!(error.contains("`speed`") && error.contains("`throughput`"), "{error}");
+    assert!(
+        error.contains("`speed`") && error.contains("`throughput`"),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_wrong_value_says_what_was_found_and_expected() {
     for (from, to, place, found, expected) in [
         ("\"100M\"", "\"fast\"", "6:14", "\"fast\"", "\"100M\""),
-        ("\"[::]:4242\"", "\"[::]\"", "9:10", "\"[::]\"", "IP address and a port"),
-        ("\"[::1]:4243\"", "\"localhost:1\"", "10:9", "\"localhost:1\"", "IP address"),
+        (
+            "\"[::]:4242\"",
+            "\"[::]\"",
+            "9:10",
+            "\"[::]\"",
+            "IP address and a port",
+        ),
+        (
+            "\"[::1]:4243\"",
+            "\"localhost:1\"",
+            "10:9",
+            "\"localhost:1\"",
+            "IP address",
+        ),
         ("\"tcp/5201\"", "\"tcp/0\"", "14:8", "\"tcp/0\"", "tcp/PORT"),
-        ("\"unix:/run", "\"unix:run", "17:10", "unix:run", "unix:/PATH"),
+        (
+            "\"unix:/run",
+            "\"unix:run",
+            "17:10",
+            "unix:run",
+            "unix:/PATH",
+        ),
         ("\"garden\"", "\"../etc\"", "20:6", "\"../etc\"", "a-z"),
-        ("\"mesh0\"", "\"a/b\"", "5:8", "\"a/b\"", "network interface"),
-        ("name = \"A\"", "name = \"\"", "2:8", "\"\"", "1 to 32 bytes"),
-        ("version = 1", "version = 2", "1:11", "version 2", "expected 1"),
+        (
+            "\"mesh0\"",
+            "\"a/b\"",
+            "5:8",
+            "\"a/b\"",
+            "network interface",
+        ),
+        (
+            "name = \"A\"",
+            "name = \"\"",
+            "2:8",
+            "\"\"",
+            "1 to 32 bytes",
+        ),
+        (
+            "version = 1",
+            "version = 2",
+            "1:11",
+            "version 2",
+            "expected 1",
+        ),
         ("\"userspace\"", "\"vpn\"", "13:8", "vpn", "`userspace`"),
         ("7447", "0", "23:8", "0", "nonzero"),
-        ("visible = true", "visible = 1", "22:11", "integer `1`", "boolean"),
+        (
+            "visible = true",
+            "visible = 1",
+            "22:11",
+            "integer `1`",
+            "boolean",
+        ),
     ] {
         let error = broken(from, to);
         assert!(

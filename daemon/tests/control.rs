@@ -18,7 +18,10 @@ impl Answers for Echo {
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 async fn ask(stream: &mut BufReader<UnixStream>, line: &[u8]) -> String {
@@ -43,12 +46,21 @@ fn requests_are_answered_in_order_and_garbage_does_not_end_the_conversation() {
             (b"\n", "{\"error\":{\"code\":\"bad_request\""),
             (b"\xff\xfe\x00\n", "{\"error\":{\"code\":\"bad_request\""),
             (b"[[[[[[[[\n", "{\"error\":{\"code\":\"bad_request\""),
-            (b"{\"command\":\"reboot\"}\n", "{\"error\":{\"code\":\"unknown_command\",\"args\":[\"reboot\"]}}"),
-            (b"{\"command\":\"status\",\"x\":1}\n", "{\"error\":{\"code\":\"bad_request\""),
+            (
+                b"{\"command\":\"reboot\"}\n",
+                "{\"error\":{\"code\":\"unknown_command\",\"args\":[\"reboot\"]}}",
+            ),
+            (
+                b"{\"command\":\"status\",\"x\":1}\n",
+                "{\"error\":{\"code\":\"bad_request\"",
+            ),
             (b"{\"command\":\"routes\"}\n", "{\"ok\":\"routes\"}"),
         ] {
             let answer = ask(&mut stream, line).await;
-            assert!(answer.starts_with(start) && answer.ends_with('\n'), "{answer}");
+            assert!(
+                answer.starts_with(start) && answer.ends_with('\n'),
+                "{answer}"
+            );
         }
     });
 }
@@ -62,11 +74,17 @@ fn a_line_that_is_too_long_is_refused_and_others_are_still_served() {
         tokio::spawn(server::serve(listener, Arc::new(Echo)));
         let mut stream = BufReader::new(UnixStream::connect(&path).await.unwrap());
         let answer = ask(&mut stream, &vec![b'x'; LINE_MAX + 1]).await;
-        assert_eq!(answer, "{\"error\":{\"code\":\"line_too_long\",\"args\":[\"65536\"]}}\n");
+        assert_eq!(
+            answer,
+            "{\"error\":{\"code\":\"line_too_long\",\"args\":[\"65536\"]}}\n"
+        );
         // Where the next line begins is unknown: the server hangs up.
         assert_eq!(stream.read(&mut [0; 8]).await.unwrap_or(0), 0);
         let mut stream = BufReader::new(UnixStream::connect(&path).await.unwrap());
-        assert_eq!(ask(&mut stream, b"{\"command\":\"spaces\"}\n").await, "{\"ok\":\"spaces\"}\n");
+        assert_eq!(
+            ask(&mut stream, b"{\"command\":\"spaces\"}\n").await,
+            "{\"ok\":\"spaces\"}\n"
+        );
     });
 }
 
@@ -97,5 +115,8 @@ proptest! {
 #[test]
 fn deep_nesting_is_an_error_and_no_stack_overflow() {
     let line = vec![b'['; LINE_MAX];
-    assert_eq!(protocol::parse_request(&line).unwrap_err().code, ErrorCode::BadRequest);
+    assert_eq!(
+        protocol::parse_request(&line).unwrap_err().code,
+        ErrorCode::BadRequest
+    );
 }

@@ -26,7 +26,11 @@ fn makes_closed_keys_and_a_right_configuration() {
     let made = init(&dir);
     assert!(made.status.success(), "{}", text(&made.stderr));
     assert!(text(&made.stdout).contains("This node's address is fc"));
-    for (path, mode) in [("keys/mesh.key", 0o600), ("warren.toml", 0o600), ("keys", 0o700)] {
+    for (path, mode) in [
+        ("keys/mesh.key", 0o600),
+        ("warren.toml", 0o600),
+        ("keys", 0o700),
+    ] {
         let metadata = std::fs::metadata(dir.join(path)).unwrap();
         assert_eq!(metadata.permissions().mode() & 0o777, mode, "{path}");
     }
@@ -36,7 +40,11 @@ fn makes_closed_keys_and_a_right_configuration() {
     let config = std::fs::read_to_string(dir.join("warren.toml")).unwrap();
     assert!(!config.contains(hex) && !text(&made.stdout).contains(hex));
     let file = dir.join("warren.toml");
-    assert!(warrend(&["check", "--config", file.to_str().unwrap()]).status.success());
+    assert!(
+        warrend(&["check", "--config", file.to_str().unwrap()])
+            .status
+            .success()
+    );
 }
 
 #[test]
@@ -49,7 +57,10 @@ fn never_overwrites() {
     let again = init(&dir);
     assert!(!again.status.success());
     assert!(text(&again.stderr).contains("exists already"));
-    assert_eq!(std::fs::read_to_string(dir.join("warren.toml")).unwrap(), "mine");
+    assert_eq!(
+        std::fs::read_to_string(dir.join("warren.toml")).unwrap(),
+        "mine"
+    );
     // A lost configuration is made anew, with the key that is there.
     std::fs::remove_file(dir.join("warren.toml")).unwrap();
     assert!(init(&dir).status.success());
@@ -65,7 +76,11 @@ fn a_key_that_others_can_read_is_refused() {
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
     std::fs::remove_file(dir.join("warren.toml")).unwrap();
     let again = init(&dir);
-    assert!(text(&again.stderr).contains("chmod 600"), "{}", text(&again.stderr));
+    assert!(
+        text(&again.stderr).contains("chmod 600"),
+        "{}",
+        text(&again.stderr)
+    );
 }
 
 #[test]
@@ -73,12 +88,19 @@ fn wrong_arguments_are_answered_with_what_to_do() {
     for (arguments, expected) in [
         (&["init"][..], "needs either --dir DIR or --config FILE"),
         (&["fly"], "there is no command \"fly\""),
-        (&["status", "--dir", "/x"], "`warrend status` has no such option"),
+        (
+            &["status", "--dir", "/x"],
+            "`warrend status` has no such option",
+        ),
         (&["run", "--verbose"], "invalid option '--verbose'"),
     ] {
         let output = warrend(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        assert!(text(&output.stderr).contains(expected), "{}", text(&output.stderr));
+        assert!(
+            text(&output.stderr).contains(expected),
+            "{}",
+            text(&output.stderr)
+        );
     }
     let nobody = warrend(&["status", "--control", "/nonexistent/socket"]);
     assert_eq!(nobody.status.code(), Some(1));

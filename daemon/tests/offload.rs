@@ -8,7 +8,9 @@ use warrend::tun::header::{Gso, VnetHeader};
 use warrend::tun::segment;
 
 const SOURCE: [u8; 16] = [0xfc, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
-const DESTINATION: [u8; 16] = [0xfc, 0xff, 0xee, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 0xf0];
+const DESTINATION: [u8; 16] = [
+    0xfc, 0xff, 0xee, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 0xf0,
+];
 
 /// RFC 1071 over RFC 8200's pseudo-header, the slow and plain way. 0 when the checksum in the packet is right.
 fn checksum_error(packet: &[u8]) -> u16 {
@@ -42,7 +44,20 @@ fn super_packet(tcp: bool, options: usize, flags: u8, sequence: u32, payload: &[
     packet.extend([0x1f, 0x90, 0xc3, 0x50]);
     if tcp {
         packet.extend(sequence.to_be_bytes());
-        packet.extend([9, 8, 7, 6, ((5 + options) as u8) << 4, flags, 0x7f, 0xff, 0, 0, 0, 0]);
+        packet.extend([
+            9,
+            8,
+            7,
+            6,
+            ((5 + options) as u8) << 4,
+            flags,
+            0x7f,
+            0xff,
+            0,
+            0,
+            0,
+            0,
+        ]);
         packet.extend((0..options * 4).map(|byte| byte as u8));
     } else {
         packet.extend((length as u16).to_be_bytes());
@@ -64,7 +79,11 @@ fn super_packet(tcp: bool, options: usize, flags: u8, sequence: u32, payload: &[
 fn vnet(tcp: bool, size: usize) -> VnetHeader {
     VnetHeader {
         checksum: Some((40, if tcp { 16 } else { 6 })),
-        gso: if tcp { Gso::Tcp(size as u16) } else { Gso::Udp(size as u16) },
+        gso: if tcp {
+            Gso::Tcp(size as u16)
+        } else {
+            Gso::Udp(size as u16)
+        },
         header_len: 60,
     }
 }
@@ -178,7 +197,10 @@ proptest! {
 }
 
 fn two(change: impl FnOnce(&mut Vec<u8>)) -> usize {
-    let partial = Checksum::Partial { start: 40, offset: 16 };
+    let partial = Checksum::Partial {
+        start: 40,
+        offset: 16,
+    };
     let first = super_packet(true, 3, 0x10, 1000, &payload_of(100));
     let mut second = super_packet(true, 3, 0x10, 1100, &payload_of(100));
     change(&mut second);
@@ -204,11 +226,27 @@ fn only_what_follows_in_the_same_flow_is_joined() {
 
 #[test]
 fn a_short_packet_or_push_ends_a_run() {
-    let partial = Checksum::Partial { start: 40, offset: 16 };
-    let packet = |sequence, flags, length| (super_packet(true, 0, flags, sequence, &payload_of(length)), partial);
-    let short = [packet(0, 0x10, 100), packet(100, 0x10, 50), packet(150, 0x10, 100)];
+    let partial = Checksum::Partial {
+        start: 40,
+        offset: 16,
+    };
+    let packet = |sequence, flags, length| {
+        (
+            super_packet(true, 0, flags, sequence, &payload_of(length)),
+            partial,
+        )
+    };
+    let short = [
+        packet(0, 0x10, 100),
+        packet(100, 0x10, 50),
+        packet(150, 0x10, 100),
+    ];
     assert_eq!(written(&short, Offload::Tcp).len(), 2);
-    let push = [packet(0, 0x10, 100), packet(100, 0x18, 100), packet(200, 0x10, 100)];
+    let push = [
+        packet(0, 0x10, 100),
+        packet(100, 0x18, 100),
+        packet(200, 0x10, 100),
+    ];
     assert_eq!(written(&push, Offload::Tcp).len(), 2);
     let longer = [packet(0, 0x10, 100), packet(100, 0x10, 101)];
     assert_eq!(written(&longer, Offload::Tcp).len(), 2);
@@ -217,20 +255,38 @@ fn a_short_packet_or_push_ends_a_run() {
 #[test]
 fn a_complete_checksum_is_left_untouched() {
     let mut packet = super_packet(true, 0, 0x10, 5, &payload_of(10));
-    coalesce::complete(&mut packet, Checksum::Partial { start: 40, offset: 16 });
+    coalesce::complete(
+        &mut packet,
+        Checksum::Partial {
+            start: 40,
+            offset: 16,
+        },
+    );
     packet[56] ^= 0xff;
     for offload in [Offload::Tcp, Offload::TcpAndUdp] {
-        let writes = written(&[(packet.clone(), Checksum::Complete), (packet.clone(), Checksum::Complete)], offload);
+        let writes = written(
+            &[
+                (packet.clone(), Checksum::Complete),
+                (packet.clone(), Checksum::Complete),
+            ],
+            offload,
+        );
         assert_eq!(writes.len(), 2);
         let (header, out) = VnetHeader::parse(&writes[0]).unwrap();
         assert_eq!((header, out), (VnetHeader::PLAIN, &packet[..]));
     }
-    assert_eq!(written(&[(packet.clone(), Checksum::Complete)], Offload::None), [packet]);
+    assert_eq!(
+        written(&[(packet.clone(), Checksum::Complete)], Offload::None),
+        [packet]
+    );
 }
 
 #[test]
 fn flags_of_the_ends_stay_at_the_ends() {
     let packet = super_packet(true, 0, 0x10 | 0x80 | 0x08 | 0x01, 0, &payload_of(300));
-    let flags: Vec<u8> = segments(vnet(true, 100), &packet).iter().map(|(segment, _)| segment[53]).collect();
+    let flags: Vec<u8> = segments(vnet(true, 100), &packet)
+        .iter()
+        .map(|(segment, _)| segment[53])
+        .collect();
     assert_eq!(flags, [0x90, 0x10, 0x19]);
 }

@@ -53,7 +53,9 @@ fn home(seed: u8, listen: SocketAddr, peer: SocketAddr) -> Home {
     let plane = Plane::new(node, clock, local, receiver, waker.clone(), notices).unwrap();
     let handle = PlaneHandle::new(commands, waker);
     let carrier = udp::open(InterfaceId(0), listen, vec![peer]).unwrap();
-    handle.send(Command::AddInterface(Box::new(carrier))).unwrap();
+    handle
+        .send(Command::AddInterface(Box::new(carrier)))
+        .unwrap();
     Home {
         address,
         plane: handle,
@@ -70,7 +72,9 @@ fn pair() -> (Home, Home) {
 
 async fn connect(from: &Home, to: &Home, port: u16) -> Result<UserStream, ConnectError> {
     let (reply, answer) = oneshot::channel();
-    from.plane.send(Command::Connect(to.address, port, reply)).unwrap();
+    from.plane
+        .send(Command::Connect(to.address, port, reply))
+        .unwrap();
     answer.await.unwrap()
 }
 
@@ -90,7 +94,11 @@ fn block_on(test: impl Future<Output = ()>) {
         .enable_all()
         .build()
         .unwrap()
-        .block_on(async { tokio::time::timeout(Duration::from_secs(120), test).await.unwrap() });
+        .block_on(async {
+            tokio::time::timeout(Duration::from_secs(120), test)
+                .await
+                .unwrap()
+        });
 }
 
 fn listen(home: &Home) -> mpsc::Receiver<UserStream> {
@@ -167,7 +175,10 @@ fn a_port_without_listener_is_refused() {
     block_on(async {
         let (a, b) = pair();
         meet(&a, &b).await;
-        assert_eq!(connect(&a, &b, PORT).await.unwrap_err(), ConnectError::Refused);
+        assert_eq!(
+            connect(&a, &b, PORT).await.unwrap_err(),
+            ConnectError::Refused
+        );
     });
 }
 

@@ -87,9 +87,17 @@ fn hostile_values_reach_the_daemon_as_they_are_or_are_refused_and_never_add_a_ke
 #[test]
 fn errors_name_the_line_and_what_was_expected() {
     let error = error_of("config warren\n option nmae 'x'\n");
-    assert!(error.starts_with("/etc/config/warren:2: found option \"nmae\", expected option enabled, name"), "{error}");
+    assert!(
+        error.starts_with(
+            "/etc/config/warren:2: found option \"nmae\", expected option enabled, name"
+        ),
+        "{error}"
+    );
     assert!(error_of("option a b\n").starts_with("/etc/config/warren:1: "));
-    assert!(error_of("config warren\n\n option name 'x\n").starts_with("/etc/config/warren:3: found no closing '"));
+    assert!(
+        error_of("config warren\n\n option name 'x\n")
+            .starts_with("/etc/config/warren:3: found no closing '")
+    );
     assert!(error_of("config wifi\n").contains("expected warren, interface, udp or space"));
     assert!(error_of("config space 'a'\n option port 'x'\n").contains("expected a number"));
     assert!(error_of("config interface\n option raise_mtu 'maybe'\n").contains("expected 1 or 0"));

@@ -25,11 +25,19 @@ fn binary() -> Command {
 }
 
 fn free_udp_port() -> u16 {
-    UdpSocket::bind("[::1]:0").unwrap().local_addr().unwrap().port()
+    UdpSocket::bind("[::1]:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 fn free_tcp_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 fn start(dir: &Path, name: &str, udp: u16, peer: u16, web: u16, space: bool) -> Daemon {
@@ -43,7 +51,8 @@ fn start(dir: &Path, name: &str, udp: u16, peer: u16, web: u16, space: bool) -> 
         dir = dir.display()
     );
     if space {
-        config += "[[space]]\nid = \"garden\"\nname = \"Garden club\"\nvisible = true\nport = 7447\n";
+        config +=
+            "[[space]]\nid = \"garden\"\nname = \"Garden club\"\nvisible = true\nport = 7447\n";
     }
     let file = dir.join("warren.toml");
     std::fs::write(&file, config).unwrap();
@@ -71,7 +80,11 @@ impl Daemon {
     }
 
     /// Asks until the answer is as wanted; a minute is for machines that do much else.
-    fn wait_for(&self, what: &str, wanted: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+    fn wait_for(
+        &self,
+        what: &str,
+        wanted: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
         let start = Instant::now();
         loop {
             let value = self.show(what);
@@ -98,21 +111,27 @@ fn two_homes_without_root_meet_and_one_reads_from_the_others_space() {
     let (web_a, web_b) = (free_tcp_port(), free_tcp_port());
     let first = start(&parent.path().join("a"), "A", a, b, web_a, false);
     let second = start(&parent.path().join("b"), "B", b, a, web_b, true);
-    first.wait_for("status", |status| status["neighbours"] == 1 && status["routes"] == 1);
+    first.wait_for("status", |status| {
+        status["neighbours"] == 1 && status["routes"] == 1
+    });
     let status = second.wait_for("status", |status| status["neighbours"] == 1);
     assert_eq!(status["mode"], "userspace");
     let neighbours = first.wait_for("neighbours", |all| all[0]["up"] == true);
     assert_eq!(neighbours[0]["address"], status["address"]);
     let routes = first.show("routes");
     assert_eq!(routes[0]["next_hop"], status["address"]);
-    let spaces = first.wait_for("spaces", |spaces| spaces.as_array().is_some_and(|all| all.len() == 1));
+    let spaces = first.wait_for("spaces", |spaces| {
+        spaces.as_array().is_some_and(|all| all.len() == 1)
+    });
     assert_eq!(spaces[0]["title"], "Garden club");
     assert_eq!(spaces[0]["local"], false);
     assert_eq!(spaces[0]["host"], status["address"]);
 
     let service = spaces[0]["service"].as_str().unwrap();
     let mut stream = TcpStream::connect(("127.0.0.1", web_a)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
     write!(
         stream,
         "GET /s/{service}/ HTTP/1.1\r\nHost: 127.0.0.1:{web_a}\r\nAccept: application/nostr+json\r\nConnection: close\r\n\r\n"
@@ -125,6 +144,8 @@ fn two_homes_without_root_meet_and_one_reads_from_the_others_space() {
 
     // One leaves and says so; the other notices without waiting for silence.
     second.stop();
-    first.wait_for("routes", |routes| routes.as_array().is_some_and(Vec::is_empty));
+    first.wait_for("routes", |routes| {
+        routes.as_array().is_some_and(Vec::is_empty)
+    });
     first.stop();
 }

@@ -195,7 +195,10 @@ impl Carrier {
                 Err(error) if !one && refuses_gso(&error) => {
                     self.send_one_by_one(&to, batch)?;
                     // It was the splitting that was refused and not the size: leave it from now on.
-                    log::info!("{}: UDP_SEGMENT refused ({error}); sending one by one", self.name);
+                    log::info!(
+                        "{}: UDP_SEGMENT refused ({error}); sending one by one",
+                        self.name
+                    );
                     self.gso = false;
                     Ok(())
                 }

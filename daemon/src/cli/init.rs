@@ -40,7 +40,11 @@ pub fn init(options: &Options) -> Result<String, DaemonError> {
             let dir = dir
                 .canonicalize()
                 .map_err(|error| DaemonError::file("find", dir, error))?;
-            (dir.join("warren.toml"), dir.clone(), dir.join("control.sock"))
+            (
+                dir.join("warren.toml"),
+                dir.clone(),
+                dir.join("control.sock"),
+            )
         }
         Place::Config(file) => (
             file.clone(),
@@ -57,7 +61,8 @@ pub fn init(options: &Options) -> Result<String, DaemonError> {
     };
     NodeName::from_str(&name).map_err(|error| DaemonError::Usage(error.to_string()))?;
     for interface in &options.interfaces {
-        InterfaceName::from_str(interface).map_err(|error| DaemonError::Usage(error.to_string()))?;
+        InterfaceName::from_str(interface)
+            .map_err(|error| DaemonError::Usage(error.to_string()))?;
     }
     let text = template::render(&Answers {
         name: &name,
@@ -74,7 +79,11 @@ pub fn init(options: &Options) -> Result<String, DaemonError> {
     store::make_dir(&state)?;
     let (identity, new) = keys::mesh(&state)?;
     store::create(&file, text.as_bytes())?;
-    let key = if new { "A new key" } else { "The key that was there" };
+    let key = if new {
+        "A new key"
+    } else {
+        "The key that was there"
+    };
     Ok(format!(
         "{key} is in {}; keep a copy of that directory.\n\
          This node's address is {}\n\
@@ -95,5 +104,9 @@ fn host_name() -> String {
         .filter(|c| c.is_ascii_graphic())
         .take(32)
         .collect();
-    if name.is_empty() { String::from("warren") } else { name }
+    if name.is_empty() {
+        String::from("warren")
+    } else {
+        name
+    }
 }

@@ -57,7 +57,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("warrend: {error}");
-            if matches!(error, DaemonError::Usage(_)) { 2 } else { 1 }
+            if matches!(error, DaemonError::Usage(_)) {
+                2
+            } else {
+                1
+            }
         }
     }
 }
@@ -103,7 +107,11 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Task, DaemonEr
     let command = match parser.next().map_err(usage)? {
         None | Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Task::Print(HELP)),
         Some(Arg::Long("version") | Arg::Short('V')) => {
-            return Ok(Task::Print(concat!("warrend ", env!("CARGO_PKG_VERSION"), "\n")));
+            return Ok(Task::Print(concat!(
+                "warrend ",
+                env!("CARGO_PKG_VERSION"),
+                "\n"
+            )));
         }
         Some(Arg::Value(command)) => command.string().map_err(usage)?,
         Some(other) => return Err(usage(other.unexpected())),
@@ -176,7 +184,11 @@ struct Options {
 
 impl Options {
     fn into_task(self, command: &str, show: Option<CommandName>) -> Result<Task, DaemonError> {
-        let file = || self.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+        let file = || {
+            self.config
+                .clone()
+                .unwrap_or_else(|| PathBuf::from(DEFAULT_FILE))
+        };
         if let Some(command) = show {
             let socket = match (self.control, &self.config) {
                 (Some(socket), _) => socket,
@@ -191,11 +203,19 @@ impl Options {
                 place: match (self.dir, self.config) {
                     (Some(dir), None) => init::Place::Dir(dir),
                     (None, Some(file)) => init::Place::Config(file),
-                    _ => return Err(usage("`warrend init` needs either --dir DIR or --config FILE")),
+                    _ => {
+                        return Err(usage(
+                            "`warrend init` needs either --dir DIR or --config FILE",
+                        ));
+                    }
                 },
                 name: self.name,
                 interfaces: self.interfaces,
-                mode: if self.userspace { Mode::Userspace } else { Mode::Tun },
+                mode: if self.userspace {
+                    Mode::Userspace
+                } else {
+                    Mode::Tun
+                },
             }),
             "run" => Task::Run(file()),
             "check" => Task::Check(file()),

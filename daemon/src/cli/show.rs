@@ -44,7 +44,11 @@ fn ask<T: DeserializeOwned + Serialize>(
 }
 
 fn status(status: &Status) -> String {
-    let interfaces: Vec<&str> = status.interfaces.iter().map(|interface| interface.name.as_str()).collect();
+    let interfaces: Vec<&str> = status
+        .interfaces
+        .iter()
+        .map(|interface| interface.name.as_str())
+        .collect();
     let counters = &status.counters;
     let row = |key: &str, value: String| vec![key.to_owned(), value];
     let rows = vec![
@@ -52,17 +56,41 @@ fn status(status: &Status) -> String {
         row("version", status.version.clone()),
         row("programs", status.mode.clone()),
         row("running for", duration(status.uptime_s)),
-        row("interfaces", if interfaces.is_empty() { "none".to_owned() } else { interfaces.join(", ") }),
+        row(
+            "interfaces",
+            if interfaces.is_empty() {
+                "none".to_owned()
+            } else {
+                interfaces.join(", ")
+            },
+        ),
         row("neighbours", status.neighbours.to_string()),
         row("reachable", status.routes.to_string()),
-        row("packets", format!("{} sent, {} received, {} passed on", counters.sent, counters.received, counters.forwarded)),
-        row("thrown away", format!("{} bad, {} without a route, {} refused", counters.rejected, counters.no_route, counters.refused)),
+        row(
+            "packets",
+            format!(
+                "{} sent, {} received, {} passed on",
+                counters.sent, counters.received, counters.forwarded
+            ),
+        ),
+        row(
+            "thrown away",
+            format!(
+                "{} bad, {} without a route, {} refused",
+                counters.rejected, counters.no_route, counters.refused
+            ),
+        ),
     ];
     table::render(&["name", &status.name], &rows)
 }
 
 fn duration(seconds: u64) -> String {
-    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
+    match (
+        seconds / 86_400,
+        seconds / 3600 % 24,
+        seconds / 60 % 60,
+        seconds % 60,
+    ) {
         (0, 0, 0, s) => format!("{s} s"),
         (0, 0, m, s) => format!("{m} min {s} s"),
         (0, h, m, _) => format!("{h} h {m} min"),
@@ -88,7 +116,16 @@ fn neighbours(neighbours: &Vec<Neighbour>) -> String {
             ]
         })
         .collect();
-    let head = ["NEIGHBOUR", "INTERFACE", "HEARD", "HEARS US", "COST", "SILENT", "LINK", "TRANSPORT"];
+    let head = [
+        "NEIGHBOUR",
+        "INTERFACE",
+        "HEARD",
+        "HEARS US",
+        "COST",
+        "SILENT",
+        "LINK",
+        "TRANSPORT",
+    ];
     table::render(&head, &rows)
 }
 
@@ -115,11 +152,18 @@ fn spaces(spaces: &Vec<Space>) -> String {
         .iter()
         .map(|space| {
             let figure = |value: fn(&crate::control::protocol::SpaceFigures) -> u64| {
-                space.figures.as_ref().map_or_else(|| "-".to_owned(), |figures| value(figures).to_string())
+                space
+                    .figures
+                    .as_ref()
+                    .map_or_else(|| "-".to_owned(), |figures| value(figures).to_string())
             };
             vec![
                 space.title.clone(),
-                if space.local { "here".to_owned() } else { space.host.clone() },
+                if space.local {
+                    "here".to_owned()
+                } else {
+                    space.host.clone()
+                },
                 space.port.to_string(),
                 figure(|figures| figures.members),
                 figure(|figures| figures.channels),
@@ -128,6 +172,8 @@ fn spaces(spaces: &Vec<Space>) -> String {
             ]
         })
         .collect();
-    let head = ["SPACE", "HOST", "PORT", "MEMBERS", "CHANNELS", "MESSAGES", "SERVICE"];
+    let head = [
+        "SPACE", "HOST", "PORT", "MEMBERS", "CHANNELS", "MESSAGES", "SERVICE",
+    ];
     table::render(&head, &rows)
 }

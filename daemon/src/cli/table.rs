@@ -16,7 +16,10 @@ pub fn render(head: &[&str], rows: &[Vec<String>]) -> String {
         let start = text.len();
         for (cell, width) in cells.zip(&widths) {
             // Names come from others: nothing of theirs reaches the terminal but printable characters.
-            let shown: String = cell.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+            let shown: String = cell
+                .chars()
+                .map(|c| if c.is_control() { '?' } else { c })
+                .collect();
             text.push_str(&format!("{shown:<width$}  "));
         }
         text.truncate(start + text[start..].trim_end().len());

@@ -233,11 +233,20 @@ const fn yes() -> bool {
 /// Reads and checks a configuration file.
 pub fn load(path: &Path) -> Result<Config, DaemonError> {
     let bytes = store::read(path, FILE_MAX)?.ok_or_else(|| {
-        DaemonError::file("read", path, std::io::Error::from(std::io::ErrorKind::NotFound))
+        DaemonError::file(
+            "read",
+            path,
+            std::io::Error::from(std::io::ErrorKind::NotFound),
+        )
     })?;
     let text = std::str::from_utf8(&bytes).map_err(|error| {
         let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-        at(path, &before, before.len(), "found bytes that are no UTF-8, expected text".into())
+        at(
+            path,
+            &before,
+            before.len(),
+            "found bytes that are no UTF-8, expected text".into(),
+        )
     })?;
     Ok(parse(path, text)?)
 }
@@ -250,9 +259,18 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         at(path, text, start, message)
     })?;
     let duplicate = |what: &str, span: std::ops::Range<usize>| {
-        at(path, text, span.start, format!("found this {what} a second time, expected each once"))
+        at(
+            path,
+            text,
+            span.start,
+            format!("found this {what} a second time, expected each once"),
+        )
     };
-    let interfaces = config.mesh.interface.iter().map(|interface| &interface.name);
+    let interfaces = config
+        .mesh
+        .interface
+        .iter()
+        .map(|interface| &interface.name);
     if let Some(span) = second(interfaces) {
         return Err(duplicate("interface", span));
     }

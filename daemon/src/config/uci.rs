@@ -55,7 +55,13 @@ pub fn parse(text: &str) -> Result<Vec<Section>, Wrong> {
     for (index, line) in text.lines().enumerate() {
         let number = index + 1;
         if line.len() > LINE_MAX {
-            return Err((number, format!("found a line of {} bytes, expected at most {LINE_MAX}", line.len())));
+            return Err((
+                number,
+                format!(
+                    "found a line of {} bytes, expected at most {LINE_MAX}",
+                    line.len()
+                ),
+            ));
         }
         let words = words(line).map_err(|message| (number, message))?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -77,7 +83,10 @@ pub fn parse(text: &str) -> Result<Vec<Section>, Wrong> {
                     return Err((number, format!("found {what:?} before any \"config\"")));
                 };
                 if section.entries.len() >= ENTRIES_MAX {
-                    return Err((number, format!("found more than {ENTRIES_MAX} options in one section")));
+                    return Err((
+                        number,
+                        format!("found more than {ENTRIES_MAX} options in one section"),
+                    ));
                 }
                 section.entries.push(Entry {
                     line: number,
@@ -90,7 +99,10 @@ pub fn parse(text: &str) -> Result<Vec<Section>, Wrong> {
                 let first: String = first.chars().take(40).collect();
                 return Err((
                     number,
-                    format!("found {first:?} and {} words behind it, expected \"config TYPE [NAME]\", \"option KEY VALUE\" or \"list KEY VALUE\"", words.len() - 1),
+                    format!(
+                        "found {first:?} and {} words behind it, expected \"config TYPE [NAME]\", \"option KEY VALUE\" or \"list KEY VALUE\"",
+                        words.len() - 1
+                    ),
                 ));
             }
         }
@@ -111,7 +123,11 @@ fn words(line: &str) -> Result<Vec<String>, String> {
                 let text = word.get_or_insert_default();
                 loop {
                     match chars.next() {
-                        None => return Err(format!("found no closing {c}, expected one on the same line")),
+                        None => {
+                            return Err(format!(
+                                "found no closing {c}, expected one on the same line"
+                            ));
+                        }
                         Some(end) if end == c => break,
                         Some('\\') if c == '"' => text.extend(chars.next()),
                         Some(other) => text.push(other),
@@ -163,12 +179,19 @@ fn build(sections: &[Section]) -> Result<String, Wrong> {
             }
             "space" => spaces.push(space(section)?),
             other => {
-                let message = format!("found section type {other:?}, expected warren, interface, udp or space");
+                let message = format!(
+                    "found section type {other:?}, expected warren, interface, udp or space"
+                );
                 return Err((section.line, message));
             }
         }
     }
-    let enabled = |all: Vec<Option<Table>>| all.into_iter().flatten().map(Value::Table).collect::<Vec<_>>();
+    let enabled = |all: Vec<Option<Table>>| {
+        all.into_iter()
+            .flatten()
+            .map(Value::Table)
+            .collect::<Vec<_>>()
+    };
     let interfaces = enabled(interfaces);
     if !interfaces.is_empty() {
         child(&mut root, "mesh").insert("interface".into(), Value::Array(interfaces));
@@ -217,7 +240,12 @@ fn interface(section: &Section) -> Result<Option<Table>, Wrong> {
             ("raise_mtu", false) => {
                 table.insert("raise_mtu".into(), Value::Boolean(boolean(entry)?));
             }
-            _ => return Err(unknown(entry, "option enabled, name, throughput, raise_mtu")),
+            _ => {
+                return Err(unknown(
+                    entry,
+                    "option enabled, name, throughput, raise_mtu",
+                ));
+            }
         }
     }
     Ok(is_enabled(section)?.then_some(table))
@@ -237,11 +265,22 @@ fn space(section: &Section) -> Result<Option<Table>, Wrong> {
             }
             ("port", false) => {
                 let port = entry.value.parse().map_err(|_| {
-                    (entry.line, format!("found port {:?}, expected a number from 1 to 65535", entry.value))
+                    (
+                        entry.line,
+                        format!(
+                            "found port {:?}, expected a number from 1 to 65535",
+                            entry.value
+                        ),
+                    )
                 })?;
                 table.insert("port".into(), Value::Integer(port));
             }
-            _ => return Err(unknown(entry, "option enabled, id, name, visible, port, owner")),
+            _ => {
+                return Err(unknown(
+                    entry,
+                    "option enabled, id, name, visible, port, owner",
+                ));
+            }
         }
     }
     Ok(is_enabled(section)?.then_some(table))
@@ -260,7 +299,10 @@ fn boolean(entry: &Entry) -> Result<bool, Wrong> {
     match entry.value.as_str() {
         "1" | "on" | "true" | "yes" | "enabled" => Ok(true),
         "0" | "off" | "false" | "no" | "disabled" => Ok(false),
-        other => Err((entry.line, format!("found {other:?} for {}, expected 1 or 0", entry.key))),
+        other => Err((
+            entry.line,
+            format!("found {other:?} for {}, expected 1 or 0", entry.key),
+        )),
     }
 }
 
@@ -269,9 +311,7 @@ fn insert(table: &mut Table, key: &str, entry: &Entry) {
 }
 
 fn append(table: &mut Table, key: &str, entry: &Entry) {
-    let list = table
-        .entry(key)
-        .or_insert_with(|| Value::Array(Vec::new()));
+    let list = table.entry(key).or_insert_with(|| Value::Array(Vec::new()));
     if let Value::Array(list) = list {
         list.push(entry.value.as_str().into());
     }
@@ -290,5 +330,8 @@ fn child<'a>(table: &'a mut Table, key: &str) -> &'a mut Table {
 
 fn unknown(entry: &Entry, expected: &str) -> Wrong {
     let kind = if entry.list { "list" } else { "option" };
-    (entry.line, format!("found {kind} {:?}, expected {expected}", entry.key))
+    (
+        entry.line,
+        format!("found {kind} {:?}, expected {expected}", entry.key),
+    )
 }

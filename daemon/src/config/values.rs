@@ -35,7 +35,16 @@ macro_rules! from_string {
         }
     )*};
 }
-from_string!(NodeName, Title, SpaceId, InterfaceName, Throughput, Open, WebAddress, Address);
+from_string!(
+    NodeName,
+    Title,
+    SpaceId,
+    InterfaceName,
+    Throughput,
+    Open,
+    WebAddress,
+    Address
+);
 
 /// A node's name: 1 to 32 bytes without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -48,7 +57,10 @@ impl FromStr for NodeName {
         if (1..=32).contains(&text.len()) && !text.contains(char::is_control) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(wrong(text, "a name of 1 to 32 bytes without control characters"))
+            Err(wrong(
+                text,
+                "a name of 1 to 32 bytes without control characters",
+            ))
         }
     }
 }
@@ -64,7 +76,10 @@ impl FromStr for Title {
         if (1..=64).contains(&text.len()) && !text.contains(char::is_control) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(wrong(text, "a title of 1 to 64 bytes without control characters"))
+            Err(wrong(
+                text,
+                "a title of 1 to 64 bytes without control characters",
+            ))
         }
     }
 }
@@ -78,9 +93,9 @@ impl FromStr for SpaceId {
     type Err = WrongValue;
     fn from_str(text: &str) -> Result<Self, WrongValue> {
         let fits = (1..=32).contains(&text.len())
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_');
+            && text.bytes().all(|byte| {
+                byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
+            });
         if fits {
             Ok(Self(text.to_owned()))
         } else {
@@ -100,11 +115,16 @@ impl FromStr for InterfaceName {
         let fits = (1..=INTERFACE_NAME_MAX).contains(&text.len())
             && text != "."
             && text != ".."
-            && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':');
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':');
         if fits {
             Ok(Self(text.to_owned()))
         } else {
-            Err(wrong(text, "the name of a network interface, 1 to 15 characters"))
+            Err(wrong(
+                text,
+                "the name of a network interface, 1 to 15 characters",
+            ))
         }
     }
 }
@@ -169,7 +189,10 @@ impl FromStr for Address {
     type Err = WrongValue;
     fn from_str(text: &str) -> Result<Self, WrongValue> {
         text.parse().map(Self).map_err(|_| {
-            wrong(text, "an IP address and a port, such as \"192.0.2.1:4242\" or \"[2001:db8::1]:4242\"")
+            wrong(
+                text,
+                "an IP address and a port, such as \"192.0.2.1:4242\" or \"[2001:db8::1]:4242\"",
+            )
         })
     }
 }
@@ -191,7 +214,10 @@ impl FromStr for WebAddress {
         match text.strip_prefix("unix:") {
             Some(path) if path.starts_with('/') => Ok(Self::Unix(PathBuf::from(path))),
             Some(_) => Err(wrong(text, expected)),
-            None => text.parse().map(Self::Tcp).map_err(|_| wrong(text, expected)),
+            None => text
+                .parse()
+                .map(Self::Tcp)
+                .map_err(|_| wrong(text, expected)),
         }
     }
 }

@@ -40,7 +40,9 @@ fn sentence(error: &ControlError) -> String {
     let first = error.args.first().map_or("", String::as_str);
     match error.code {
         ErrorCode::BadRequest => format!("it did not understand the request ({first})"),
-        ErrorCode::UnknownCommand => format!("it knows no command {first:?}; is it older than this program?"),
+        ErrorCode::UnknownCommand => {
+            format!("it knows no command {first:?}; is it older than this program?")
+        }
         ErrorCode::LineTooLong => format!("the request is longer than {first} bytes"),
         ErrorCode::Unavailable => String::from("it is busy or stopping; try again"),
     }

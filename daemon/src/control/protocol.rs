@@ -76,7 +76,10 @@ impl ControlError {
 /// Reads a request line.
 pub fn parse_request(line: &[u8]) -> Result<Request, ControlError> {
     if line.len() > LINE_MAX {
-        return Err(ControlError::new(ErrorCode::LineTooLong, LINE_MAX.to_string()));
+        return Err(ControlError::new(
+            ErrorCode::LineTooLong,
+            LINE_MAX.to_string(),
+        ));
     }
     serde_json::from_slice(line).map_err(|error| {
         // A well-formed request for something else deserves to be told apart from garbage.

@@ -35,7 +35,10 @@ pub fn listen(path: &Path) -> Result<std::os::unix::net::UnixListener, DaemonErr
 }
 
 /// The same where the directory must exist; `mode` are the socket's permissions.
-pub fn listen_in_existing(path: &Path, mode: u32) -> Result<std::os::unix::net::UnixListener, DaemonError> {
+pub fn listen_in_existing(
+    path: &Path,
+    mode: u32,
+) -> Result<std::os::unix::net::UnixListener, DaemonError> {
     let failed = |source| DaemonError::ListenUnix {
         path: path.to_path_buf(),
         source,
@@ -86,7 +89,8 @@ async fn serve_one(stream: UnixStream, answers: &impl Answers) -> std::io::Resul
     loop {
         line.clear();
         let mut limited = (&mut read).take(LINE_MAX as u64 + 1);
-        let Ok(taken) = tokio::time::timeout(IDLE, limited.read_until(b'\n', &mut line)).await else {
+        let Ok(taken) = tokio::time::timeout(IDLE, limited.read_until(b'\n', &mut line)).await
+        else {
             return Ok(());
         };
         if taken? == 0 {
@@ -94,7 +98,9 @@ async fn serve_one(stream: UnixStream, answers: &impl Answers) -> std::io::Resul
         }
         let too_long = line.len() > LINE_MAX;
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
-        let answer = match protocol::parse_request(&line[..if too_long { line.len() } else { text.len() }]) {
+        let answer = match protocol::parse_request(
+            &line[..if too_long { line.len() } else { text.len() }],
+        ) {
             Ok(request) => answers.answer(request.command).await,
             Err(error) => Err(error),
         };
@@ -112,7 +118,8 @@ async fn serve_one(stream: UnixStream, answers: &impl Answers) -> std::io::Resul
 }
 
 fn encode(answer: Answer<impl Serialize>) -> Vec<u8> {
-    serde_json::to_vec(&answer).unwrap_or_else(|_| br#"{"error":{"code":"unavailable","args":[]}}"#.to_vec())
+    serde_json::to_vec(&answer)
+        .unwrap_or_else(|_| br#"{"error":{"code":"unavailable","args":[]}}"#.to_vec())
 }
 
 /// The daemon cannot answer now.

@@ -125,10 +125,12 @@ impl PlaneHandle {
 
     /// Hands over a command.
     pub fn send(&self, command: Command) -> Result<(), PlaneError> {
-        self.commands.try_send(command).map_err(|error| match error {
-            TrySendError::Full(_) => PlaneError::Busy,
-            TrySendError::Disconnected(_) => PlaneError::Stopped,
-        })?;
+        self.commands
+            .try_send(command)
+            .map_err(|error| match error {
+                TrySendError::Full(_) => PlaneError::Busy,
+                TrySendError::Disconnected(_) => PlaneError::Stopped,
+            })?;
         self.waker.wake();
         Ok(())
     }

@@ -70,7 +70,9 @@ impl Directory {
         tokio::spawn(async move {
             loop {
                 wanted.notified().await;
-                let Some(directory) = weak.upgrade() else { return };
+                let Some(directory) = weak.upgrade() else {
+                    return;
+                };
                 directory.refresh().await;
             }
         });

@@ -38,7 +38,9 @@ impl Listener {
     pub fn open(at: &WebAddress) -> Result<Self, DaemonError> {
         match at {
             WebAddress::Tcp(address) => Self::tcp(*address),
-            WebAddress::Unix(path) => Ok(Self::Unix(server::listen_in_existing(path, SOCKET_MODE)?)),
+            WebAddress::Unix(path) => {
+                Ok(Self::Unix(server::listen_in_existing(path, SOCKET_MODE)?))
+            }
         }
     }
 

@@ -1,8 +1,8 @@
 //! The spaces hosted here, the page people open, and the streams between them: in this process for our own spaces, over
 //! the mesh for others'. Knows nothing of events or people; hands connections over.
 
-mod directory;
 mod dialer;
+mod directory;
 mod listen;
 
 use std::path::Path;
@@ -135,7 +135,11 @@ impl Prepared {
     }
 }
 
-fn open_space(state: &Path, space: &config::Space, clock: &WallClock) -> Result<LocalSpace, DaemonError> {
+fn open_space(
+    state: &Path,
+    space: &config::Space,
+    clock: &WallClock,
+) -> Result<LocalSpace, DaemonError> {
     let id = &space.id.get_ref().0;
     let failed = |reason: String| DaemonError::Service {
         what: format!("the space {id}"),
@@ -148,7 +152,11 @@ fn open_space(state: &Path, space: &config::Space, clock: &WallClock) -> Result<
         .as_deref()
         .map(PublicKey::from_hex)
         .transpose()
-        .map_err(|error| failed(format!("its owner is no public key of 64 hexadecimal digits: {error}")))?;
+        .map_err(|error| {
+            failed(format!(
+                "its owner is no public key of 64 hexadecimal digits: {error}"
+            ))
+        })?;
     let clock = clock.clone();
     let opened = Space::open(
         SpaceConfig {
@@ -173,16 +181,22 @@ fn open_space(state: &Path, space: &config::Space, clock: &WallClock) -> Result<
     })
 }
 
-fn open_home(config: &Config, dialer: Arc<MeshDialer>, clock: &WallClock) -> Result<Arc<Home>, DaemonError> {
+fn open_home(
+    config: &Config,
+    dialer: Arc<MeshDialer>,
+    clock: &WallClock,
+) -> Result<Arc<Home>, DaemonError> {
     let clock = clock.clone();
     let home = HomeConfig {
         dir: config.state.join("home"),
         name: config.name.0.clone(),
         host_names: Vec::new(),
     };
-    Home::open(home, dialer, Arc::new(move || clock.unix_seconds())).map_err(|error| DaemonError::Service {
-        what: String::from("the home"),
-        reason: error.to_string(),
+    Home::open(home, dialer, Arc::new(move || clock.unix_seconds())).map_err(|error| {
+        DaemonError::Service {
+            what: String::from("the home"),
+            reason: error.to_string(),
+        }
     })
 }
 
@@ -235,14 +249,18 @@ impl Services {
                 }),
             }
         });
-        let others = self.directory.all().into_iter().map(|found| protocol::Space {
-            service: found.name.to_string(),
-            title: found.announcement.title,
-            host: found.host.to_string(),
-            port: found.announcement.port,
-            local: false,
-            figures: None,
-        });
+        let others = self
+            .directory
+            .all()
+            .into_iter()
+            .map(|found| protocol::Space {
+                service: found.name.to_string(),
+                title: found.announcement.title,
+                host: found.host.to_string(),
+                port: found.announcement.port,
+                local: false,
+                figures: None,
+            });
         local.chain(others).collect()
     }
 

@@ -7,8 +7,7 @@ use std::io::IoSlice;
 use warren_mesh::deliver::Checksum;
 
 use super::header::{
-    self, ACK, FIN, Gso, IPV6_LEN, PSH, TCP, TCP_CHECKSUM, UDP, UDP_CHECKSUM, UDP_LEN,
-    VnetHeader,
+    self, ACK, FIN, Gso, IPV6_LEN, PSH, TCP, TCP_CHECKSUM, UDP, UDP_CHECKSUM, UDP_LEN, VnetHeader,
 };
 use crate::sys::VNET_HEADER_LEN;
 
