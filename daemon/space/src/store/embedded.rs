@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use nostr::event::EventId;
 
 use super::index::{Index, Row, number};
-use super::tail::{Tail, Waiting, address, answers};
+use super::tail::{Tail, Waiting, address, answers, newer};
 use super::{Appended, Cursor, Page, Query, Stats, Store, StoreError};
 use crate::disk::Disk;
 use crate::journal::segment::RecordKind;
@@ -118,12 +118,18 @@ impl EmbeddedStore {
 
     /// Into the journal, then into the tail.
     fn write(&self, events: &[Arc<StoredEvent>], erase: &[EventId]) -> Result<(), StoreError> {
-        let encoders: Vec<_> = events
+        let mut wanted = Vec::with_capacity(events.len());
+        for event in events {
+            if !self.is_superseded(event)? {
+                wanted.push(event);
+            }
+        }
+        let encoders: Vec<_> = wanted
             .iter()
             .map(|event| |out: &mut Vec<u8>| event.encode(out))
             .collect();
         let appended = self.journal.append(&encoders, erase)?;
-        let waiting = events
+        let waiting = wanted
             .iter()
             .zip(&appended.events)
             .map(|(event, written)| Waiting {
@@ -134,6 +140,22 @@ impl EmbeddedStore {
         tail.push(waiting, appended.events_end);
         tail.hide(erase);
         Ok(())
+    }
+
+    /// Whether the index has a newer version of a replaceable event. (The tail looks for itself.)
+    fn is_superseded(&self, event: &StoredEvent) -> Result<bool, StoreError> {
+        let Some(address) = address(event) else {
+            return Ok(false);
+        };
+        let _layout = self.layout.read().unwrap_or_else(PoisonError::into_inner);
+        let places = self.index().at_address(address);
+        for position in self.heed(places)? {
+            let here = self.load(position)?;
+            if newer(&here, event) && !self.tail().hidden().contains(&here.event.id) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Puts the tail into the index. The caller holds `upkeep`.
