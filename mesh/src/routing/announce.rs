@@ -55,7 +55,11 @@ impl Router {
                 let generation = originator.anchor.generation;
                 let freshness = |seq| Freshness { generation, seq }.to_wire();
                 let id = originator.address.short_id();
-                let proven = originator.advertised.and_then(|said| {
+                // Without a feasibility distance it was said of an earlier generation.
+                let current = originator
+                    .advertised
+                    .filter(|_| originator.feasible.is_some());
+                let proven = current.and_then(|said| {
                     let element = chain::advance(
                         &originator.address,
                         generation,

@@ -90,7 +90,8 @@ impl Router {
             self.await_anchor(now, link, entry);
             return;
         }
-        let verdict = if fresh.generation < originator.anchor.generation {
+        let is_former = fresh.generation < originator.anchor.generation;
+        let verdict = if is_former {
             Verdict::Stale
         } else {
             let distance = Distance {
@@ -111,6 +112,9 @@ impl Router {
                 let forgot = self.get_mut(index).is_some_and(|o| o.forget(link));
                 if forgot {
                     self.recompute(now, index);
+                }
+                if is_former {
+                    self.correct(now, link, index);
                 }
                 return;
             }
@@ -154,10 +158,38 @@ impl Router {
         self.recompute(now, index);
     }
 
+    /// A neighbour speaks of a generation that is over: it is shown the proof. So an originator that lost its last
+    /// generation with its disk learns of it and jumps above it.
+    fn correct(&mut self, now: Instant, link: LinkId, index: OriginatorIndex) {
+        if self.may_introduce(now, link) {
+            self.answer_anchor(now, link, super::router::Subject::Other(index));
+        }
+    }
+
+    /// When too many anchors are awaited, the neighbour that mentioned most of those originators gives one up for
+    /// another's.
+    fn make_room_for_awaited(&mut self, newcomer: LinkId) -> bool {
+        let mut by_link = std::collections::BTreeMap::new();
+        for (id, awaited) in &self.awaited {
+            let Some((link, _)) = awaited.entries.first() else {
+                continue;
+            };
+            let (count, last) = by_link.entry(*link).or_insert((0u32, *id));
+            (*count, *last) = (*count + 1, *id);
+        }
+        match by_link.iter().max_by_key(|(_, (count, _))| *count) {
+            Some((&crowd, &(_, last))) if crowd != newcomer => {
+                self.awaited.remove(&last);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Keeps an entry until its originator's anchor has come, and asks for that.
     fn await_anchor(&mut self, now: Instant, link: LinkId, entry: &Entry) {
         let is_new = !self.awaited.contains_key(&entry.originator);
-        if is_new && self.awaited.len() >= AWAITED_MAX {
+        if is_new && self.awaited.len() >= AWAITED_MAX && !self.make_room_for_awaited(link) {
             self.counters.originators_refused += 1;
             return;
         }
@@ -213,12 +245,15 @@ impl Router {
             return;
         }
         let known = self.table.find(&id);
-        if let Some(originator) = known.and_then(|index| self.get(index)) {
+        if let Some((index, originator)) = known.and_then(|index| Some((index, self.get(index)?))) {
             if originator.address != address {
                 // Two nodes with one short id: the lower address wins everywhere.
                 if originator.address < address {
                     return;
                 }
+            } else if record.generation < originator.anchor.generation {
+                self.correct(now, link, index);
+                return;
             } else if (record.generation, record.seq)
                 <= (originator.anchor.generation, originator.anchor.seq)
             {

@@ -138,6 +138,8 @@ impl Router {
         let urgency = match originator.advertised {
             None => Some(Urgency::Soon),
             Some(_) if is_regained => Some(Urgency::Soon),
+            // What was said was said of an earlier generation.
+            Some(_) if originator.feasible.is_none() => Some(Urgency::Soon),
             Some(said) => {
                 // A quarter off is news; where frames are lost, the cost wavers: half off.
                 let (numerator, denominator) = if chosen.is_lossy { (3, 2) } else { (5, 4) };

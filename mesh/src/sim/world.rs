@@ -67,7 +67,8 @@ pub struct Place {
     pub node: Option<Node>,
     /// Counts starts.
     start: u32,
-    generation: u32,
+    /// The generation on its disk: the next start takes the one after.
+    pub generation: u32,
     armed: Instant,
     /// Overhead bytes sent.
     pub bytes: u64,
