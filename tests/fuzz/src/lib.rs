@@ -1,0 +1,58 @@
+//! Fuzz targets: every parser of foreign bytes in Warren as a function that takes any bytes, panics when something that
+//! must hold does not, and does the same every time. What finds the bytes is libFuzzer (`src/bin/fuzz.rs`); the kept
+//! corpus is replayed without it by the test of this crate. Never touches a socket, a file or the clock.
+
+pub mod daemon;
+pub mod handshake;
+pub mod input;
+pub mod messages;
+pub mod node;
+pub mod nostr;
+pub mod packets;
+pub mod records;
+pub mod routing;
+pub mod seeds;
+pub mod sessions;
+
+/// One target.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// What it is called, also the name of its corpus folder.
+    pub name: &'static str,
+    /// Feeds it. Panics are findings.
+    pub run: fn(&[u8]),
+}
+
+const fn target(name: &'static str, run: fn(&[u8])) -> Target {
+    Target { name, run }
+}
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    target("frames", node::frames),
+    target("handshake", handshake::link),
+    target("sessions", sessions::sessions),
+    target("messages", messages::messages),
+    target("routing", routing::routing),
+    target("anchor", records::anchor),
+    target("descriptor", records::descriptor),
+    target("service", records::service),
+    target("map", records::map),
+    target("packet", packets::packet),
+    target("gate", packets::gate),
+    target("config", daemon::config),
+    target("uci", daemon::uci),
+    target("control", daemon::control),
+    target("keyfile", daemon::key_file),
+    target("segment", daemon::segment),
+    target("coalesce", daemon::coalesce),
+    target("client", nostr::client),
+    target("journal", nostr::journal),
+    target("event", nostr::event),
+    target("web", nostr::web),
+];
+
+/// The target of a name.
+pub fn find(name: &str) -> Option<&'static Target> {
+    TARGETS.iter().find(|target| target.name == name)
+}

@@ -1,0 +1,265 @@
+//! Where fuzzing starts: the golden vectors, small programs for the targets that read programs, and texts as people and
+//! programs write them. `seeds` (the program) writes them into the corpus.
+
+use serde_json::Value;
+
+use crate::node::Pair;
+
+/// The golden vectors of the mesh.
+const VECTORS: [&str; 6] = [
+    include_str!("../../../mesh/tests/vectors/descriptors.json"),
+    include_str!("../../../mesh/tests/vectors/inner-headers.json"),
+    include_str!("../../../mesh/tests/vectors/link-frames.json"),
+    include_str!("../../../mesh/tests/vectors/link-handshakes.json"),
+    include_str!("../../../mesh/tests/vectors/messages.json"),
+    include_str!("../../../mesh/tests/vectors/sessions.json"),
+];
+/// Longest vector that is worth mutating.
+const LONGEST: usize = 1500;
+
+const CONFIG: &[&str] = &[
+    "version = 1\nname = \"a\"\n",
+    r#"version = 1
+name = "garden"
+state = "/var/lib/warren"
+user = "warren"
+[log]
+level = "info"
+[mesh]
+passphrase_file = "/etc/warren/passphrase"
+[[mesh.interface]]
+name = "mesh0"
+throughput = "100M"
+raise_mtu = true
+[mesh.udp]
+listen = "[::]:4242"
+peers = ["[::1]:4243"]
+[network]
+mode = "tun"
+tun = "warren0"
+open = ["tcp/5201", "udp/5201", "all"]
+[control]
+socket = "/run/warren/control.sock"
+[web]
+listen = ["127.0.0.1:8080", "unix:/path/http.sock"]
+[[space]]
+id = "garden"
+name = "Garden club"
+visible = true
+port = 7447
+"#,
+];
+const UCI: &[&str] = &[
+    "config warren 'main'\n\toption enabled '1'\n\toption name 'roof'\n\toption network 'tun'\n\tlist open 'tcp/22'\n",
+    "config interface 'mesh0'\n\toption throughput \"100M\"\n\toption raise_mtu 'off'\n\nconfig udp\n\tlist peer '[::1]:4242'\n",
+    "config space 'garden'\n\toption name 'It'\\''s'\n\toption port '7447'\n\toption visible '1'\n# a comment\n",
+];
+const CONTROL: &[&str] = &[
+    r#"{"command":"status"}"#,
+    r#"{"command":"neighbours"}"#,
+    r#"{"command":"dance"}"#,
+    r#"{"command":"status","more":1}"#,
+];
+const EVENT: &str = r#"{"id":"70b10f70c1318967eddf12527799411b1a9780ad9c43858f5e5fcd45486a13a5","pubkey":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","created_at":1612809991,"kind":9,"tags":[["h","garden"],["e","70b10f70c1318967eddf12527799411b1a9780ad9c43858f5e5fcd45486a13a5"],["expiration","1712809991"]],"content":"tea \u00e9 \ud83c\udf75","sig":"273a9cd5d11455590f4359500bccb7a89428262b96b3ea87a756b770964472f8c3e87f5d5e64d8d2e859a71462a3f477b554565c4f2f326cb01dd7620db71502"}"#;
+const METADATA: &str = r#"{"id":"70b10f70c1318967eddf12527799411b1a9780ad9c43858f5e5fcd45486a13a5","pubkey":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","created_at":1,"kind":9002,"tags":[["h","garden"],["name","Garden"],["about","beds"],["private"],["closed"]],"content":"","sig":"273a9cd5d11455590f4359500bccb7a89428262b96b3ea87a756b770964472f8c3e87f5d5e64d8d2e859a71462a3f477b554565c4f2f326cb01dd7620db71502"}"#;
+const CLIENT: &[&str] = &[
+    r##"["REQ","a",{"kinds":[9,39000],"#h":["garden"],"since":1,"until":9,"limit":10}]"##,
+    r#"["REQ","a",{"authors":["379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe"]},{"ids":[]}]"#,
+    r#"["CLOSE","a"]"#,
+    r#"["COUNT","a",{"search":"tea"}]"#,
+];
+const WEB: &[&str] = &[
+    "name=Ann+B%C3%A9&text=hello%21&channel=garden",
+    "localhost:8080",
+    "[fc00::1]:80",
+    "warren.lan.",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.localhost:8080",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.warren",
+];
+const MAPS: &[&str] = &[
+    r#"{"nodes":[{"id":"a"},{"id":7,"name":"x"}],"links":[{"source":"a","target":7,"source_tq":0.5,"target_tq":1}]}"#,
+    r#"{"nodes":[{"id":1},{"id":1}],"links":[]}"#,
+];
+
+/// The bytes of all hexadecimal texts in a JSON value.
+fn bytes_in(value: &Value, all: &mut Vec<Vec<u8>>) {
+    match value {
+        Value::String(text) => {
+            if let Ok(bytes) = data_encoding::HEXLOWER.decode(text.as_bytes())
+                && (4..=LONGEST).contains(&bytes.len())
+            {
+                all.push(bytes);
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| bytes_in(value, all)),
+        Value::Object(fields) => fields.values().for_each(|value| bytes_in(value, all)),
+        _ => {}
+    }
+}
+
+/// A program of one operation that takes sized bytes.
+fn operation(before: &[u8], bytes: &[u8]) -> Vec<u8> {
+    let len = (bytes.len() as u16).to_be_bytes();
+    [before, &len, bytes].concat()
+}
+
+/// A TCP packet, as a program sends it.
+fn packet(payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0];
+    packet.extend((20 + payload.len() as u16).to_be_bytes());
+    packet.extend([6, 64]);
+    packet.extend([0xfc; 16]);
+    packet.extend([0xfc; 15]);
+    packet.push(1);
+    packet.extend([0x1f, 0x90, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10]);
+    packet.extend([0x10, 0, 0, 0, 0, 0]);
+    packet.extend(payload);
+    packet
+}
+
+/// A segment of a journal with one record.
+fn segment(payload: &[u8]) -> Vec<u8> {
+    let sum = |bytes: &[u8]| blake3::hash(bytes).as_bytes()[..4].to_vec();
+    let mut header = b"WRNJRNL\0\0\x01\0\0\0\0\0\x01\0\0\0\x01\0\0\0\0\0\0\0\0".to_vec();
+    header.extend(sum(&header));
+    let mut record = (payload.len() as u32).to_be_bytes().to_vec();
+    record.extend([1, 0, 0, 0]);
+    record.extend(sum(payload));
+    record.extend(sum(&record));
+    [&header[..], &record, payload].concat()
+}
+
+/// An event as a space keeps it.
+fn stored(event: &Value) -> Vec<u8> {
+    let mut out = Vec::new();
+    for field in ["id", "pubkey", "sig"] {
+        let hex = event[field].as_str().unwrap_or_default();
+        out.extend(
+            data_encoding::HEXLOWER
+                .decode(hex.as_bytes())
+                .unwrap_or_default(),
+        );
+    }
+    out.extend(
+        event["created_at"]
+            .as_u64()
+            .unwrap_or_default()
+            .to_be_bytes(),
+    );
+    out.extend((event["kind"].as_u64().unwrap_or_default() as u16).to_be_bytes());
+    out.extend(b"\x06garden");
+    let tags = event["tags"].to_string();
+    out.extend((tags.len() as u32).to_be_bytes());
+    out.extend(tags.as_bytes());
+    out.extend(event["content"].as_str().unwrap_or_default().as_bytes());
+    out
+}
+
+/// Every seed: the target it is for, and its bytes.
+pub fn all() -> Vec<(&'static str, Vec<u8>)> {
+    let mut vectors = Vec::new();
+    for text in VECTORS {
+        let value = serde_json::from_str(text).expect("the vectors are JSON");
+        bytes_in(&value, &mut vectors);
+    }
+    let mut seeds = Vec::new();
+    for bytes in &vectors {
+        match bytes[0] >> 4 {
+            1 => {
+                seeds.push(("frames", operation(&[0, 0], bytes)));
+                seeds.push(("handshake", [&[7], &bytes[..]].concat()));
+                seeds.push(("handshake", [&[0], &bytes[..]].concat()));
+                seeds.push(("sessions", operation(&[0x20], bytes)));
+            }
+            0 => {
+                seeds.push(("messages", bytes.clone()));
+                seeds.push(("routing", operation(&[7], bytes)));
+                seeds.push(("frames", operation(&[0, 9], bytes)));
+            }
+            _ => seeds.push(("sessions", operation(&[0x23], bytes))),
+        }
+        if bytes.len() >= 6 {
+            seeds.push(("packet", [&[0; 9], &bytes[..6]].concat()));
+        }
+        for record in ["anchor", "descriptor", "service"] {
+            if bytes.len() >= 100 && bytes[0] == 1 {
+                seeds.push((record, bytes.clone()));
+            }
+        }
+    }
+    for datagram in Pair::new(true).captured().iter().take(24) {
+        seeds.push(("frames", operation(&[1, 0x80], datagram)));
+    }
+    // Genuine traffic in between: packets, time, a spoiled copy.
+    let mut life = operation(&[0, 13], b"hello");
+    life.extend([8, 3, 0xe8, 5, 3, 0, 9, 1, 0, 0, 15]);
+    life.extend(operation(&[0x8d], b"hello"));
+    life.extend([8, 0xff, 0xff, 6, 9, 0, 0, 0, 4, 0]);
+    seeds.push(("frames", life));
+    let mut life = operation(&[11], b"hello");
+    life.extend([15, 4, 0, 0, 9, 1, 0, 0, 15, 5, 1, 0, 0, 0, 0, 0]);
+    life.extend([9, 15, 8, 7, 0x10, 0x8d, 0, 1, 7, 15]);
+    seeds.push(("sessions", life));
+    for stage in [1, 2, 3, 4, 5, 6, 0x85, 0x86] {
+        seeds.push(("handshake", [&[stage], &[0; 40][..]].concat()));
+        seeds.push(("handshake", vec![stage, 0, 40, 1, 0, 0, 0, 5, 1, 2, 3]));
+    }
+    let mut life = Vec::new();
+    for place in 0..12 {
+        life.extend([0x34, 0, place, 127, 0, 0, 0, 0]);
+        life.extend([0x33, 0, place, 9, 0x11, 0, 0, 0]);
+        life.extend([10, 1, 0, 0x73, 0, place, 30, 0x12, 0, 0, 0]);
+    }
+    life.extend([12, 10, 1, 0, 12, 11, 1, 0, 15, 0]);
+    seeds.push(("routing", life));
+
+    let tcp = packet(b"hello");
+    seeds.push((
+        "packet",
+        [&[0, 60, 1, 0, 40, 0, 16, 5, 0], &[0; 6][..], &tcp].concat(),
+    ));
+    seeds.push((
+        "packet",
+        [&[0, 40, 0, 0, 0, 0, 0, 5, 0], &[0; 6][..], &tcp].concat(),
+    ));
+    let mut gate = operation(&[2, 1, 6], &tcp[40..]);
+    gate.extend(operation(&[0, 1, 6], &tcp[40..]));
+    gate.extend(operation(&[2, 1, 6], &tcp[40..]));
+    gate.extend(operation(&[2, 2, 44], &[6, 0, 0, 1, 0, 0, 0, 9, 1, 2]));
+    seeds.push(("gate", gate));
+    let vnet: Vec<u8> = [1_u16 | 4 << 8, 60, 2, 40, 16]
+        .iter()
+        .flat_map(|word| word.to_ne_bytes())
+        .collect();
+    seeds.push(("segment", [&vnet[..], &tcp].concat()));
+    let mut joined = vec![1];
+    for _ in 0..3 {
+        joined.extend(operation(&[40, 16], &tcp));
+    }
+    seeds.push(("coalesce", joined));
+
+    let texts: [(&'static str, &[&str]); 6] = [
+        ("config", CONFIG),
+        ("uci", UCI),
+        ("control", CONTROL),
+        ("client", CLIENT),
+        ("web", WEB),
+        ("map", MAPS),
+    ];
+    for (name, texts) in texts {
+        seeds.extend(texts.iter().map(|text| (name, text.as_bytes().to_vec())));
+    }
+    for event in [EVENT, METADATA] {
+        for verb in ["EVENT", "AUTH"] {
+            seeds.push(("client", format!("[\"{verb}\",{event}]").into_bytes()));
+        }
+        let value: Value = serde_json::from_str(event).expect("the events are JSON");
+        let stored = stored(&value);
+        seeds.push(("event", stored.clone()));
+        seeds.push(("journal", segment(&stored)));
+        let content = value["content"].as_str().unwrap_or_default();
+        seeds.push(("web", content.as_bytes().to_vec()));
+    }
+    seeds.push(("keyfile", b"warren-number 1 17\n".to_vec()));
+    seeds
+}
