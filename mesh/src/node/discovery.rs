@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use rand_core::CryptoRng;
 
 use super::link::{Link, LinkState};
+use super::links::index_at;
 use super::{Node, Timer};
 use crate::crypto::cookie::{Admission, CookieGate, address_bytes};
 use crate::identity::ShortId;
@@ -90,6 +91,13 @@ impl Discovery {
         self.pending
             .retain(|_, pending| pending.interface != interface);
         self.wanted.retain(|(wanted, _), _| *wanted != interface);
+    }
+
+    fn running(&self, interface: InterfaceId) -> usize {
+        self.attempts
+            .values()
+            .filter(|attempt| attempt.interface == interface)
+            .count()
     }
 
     fn tries(&self, interface: InterfaceId, transport: SocketAddr) -> bool {
@@ -222,10 +230,13 @@ impl Node {
         }
     }
 
-    /// Twelve neighbours are enough on one interface, and any that is the only way to somebody.
+    /// Twelve neighbours are enough on one interface, and any that is the only way to somebody. Who is one stays one.
     fn wants(&self, interface: InterfaceId, sender: ShortId) -> bool {
-        self.links.up_on(interface).count() < NEIGHBOURS_WANTED
+        let handshakes = self.discovery.running(interface);
+        let mut links = self.links.on(interface);
+        self.links.up_on(interface).count() + handshakes < NEIGHBOURS_WANTED
             || self.router.next_hop(&sender).is_none()
+            || links.any(|(_, link)| link.short == sender)
     }
 
     fn answer_with_beacon(&mut self, now: Instant, interface: InterfaceId, from: SocketAddr) {
@@ -245,26 +256,23 @@ impl Node {
 
     fn next_attempts(&mut self, now: Instant, interface: InterfaceId) {
         loop {
-            let running = self
-                .discovery
-                .attempts
-                .values()
-                .filter(|attempt| attempt.interface == interface)
-                .count();
-            if running >= ATTEMPTS_PER_INTERFACE {
+            if self.discovery.running(interface) >= ATTEMPTS_PER_INTERFACE {
                 return;
             }
-            let next = self
+            let waiting: Vec<_> = self
                 .discovery
                 .wanted
                 .iter()
-                .find(|((wanted, _), _)| *wanted == interface)
-                .map(|((_, transport), peer)| (*transport, *peer));
-            let Some((transport, peer)) = next else {
+                .filter(|((wanted, _), _)| *wanted == interface)
+                .map(|((_, transport), peer)| (*transport, *peer))
+                .collect();
+            if waiting.is_empty() {
                 return;
-            };
+            }
+            // Any of them, or one would be everybody's neighbour; and not if it became one too many meanwhile.
+            let (transport, peer) = waiting[self.rng.u32() as usize % waiting.len()];
             self.discovery.wanted.remove(&(interface, transport));
-            if self.discovery.tries(interface, transport) {
+            if self.discovery.tries(interface, transport) || !self.wants(interface, peer) {
                 continue;
             }
             let index = self.unused_index();
@@ -589,9 +597,4 @@ impl Node {
         }
         self.start_tidying(now);
     }
-}
-
-fn index_at(datagram: &[u8], offset: usize) -> Option<u32> {
-    let bytes = datagram.get(offset..)?.first_chunk::<4>()?;
-    Some(u32::from_be_bytes(*bytes))
 }

@@ -93,3 +93,9 @@ impl Links {
         Some(link)
     }
 }
+
+/// The index of a link that stands at `offset` of a datagram.
+pub(super) fn index_at(datagram: &[u8], offset: usize) -> Option<u32> {
+    let bytes = datagram.get(offset..)?.first_chunk::<4>()?;
+    Some(u32::from_be_bytes(*bytes))
+}
