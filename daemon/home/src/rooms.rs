@@ -17,6 +17,9 @@ use crate::shelf::Shelf;
 /// Spaces that a home looks at, at a time.
 const ROOMS: usize = 64;
 
+/// A room, and the task that keeps its connection while somebody needs it.
+type Entered = (Arc<Room>, Option<JoinHandle<()>>);
+
 /// All rooms.
 pub struct Rooms {
     /// Opens streams.
@@ -27,7 +30,7 @@ pub struct Rooms {
     pub shelf: Arc<Shelf>,
     clock: Clock,
     stop: watch::Sender<bool>,
-    rooms: Mutex<HashMap<ServiceName, (Arc<Room>, Option<JoinHandle<()>>)>>,
+    rooms: Mutex<HashMap<ServiceName, Entered>>,
 }
 
 impl Rooms {

@@ -15,14 +15,25 @@ fn programs() -> PathBuf {
 /// Whether the test can run here.
 fn has(what: &str, there: bool) -> bool {
     if !there {
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{what} is missing");
-        eprintln!("{what} is missing: nothing was tested. Run `npm ci` in tests/nostr on a machine with Node and Chromium.");
+        assert_ne!(
+            std::env::var("CI").as_deref(),
+            Ok("true"),
+            "{what} is missing"
+        );
+        eprintln!(
+            "{what} is missing: nothing was tested. Run `npm ci` in tests/nostr on a machine with Node and Chromium."
+        );
     }
     there
 }
 
 async fn run(test: &str) {
-    let node = std::process::Command::new("node").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    let node = std::process::Command::new("node")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
     if !has("node", node) || !has("node_modules", programs().join("node_modules").is_dir()) {
         return;
     }
@@ -37,12 +48,25 @@ async fn run(test: &str) {
         .current_dir(programs())
         .env("WARREN_A", format!("ws://{}/s/{SERVICE}/", a.address))
         .env("WARREN_C", format!("ws://{}/s/{SERVICE}/", c.address))
-        .env("WARREN_PAGE_A", format!("http://{}/s/{SERVICE}/", a.address))
-        .env("WARREN_PAGE_C", format!("http://{}/s/{SERVICE}/", c.address));
-    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        .env(
+            "WARREN_PAGE_A",
+            format!("http://{}/s/{SERVICE}/", a.address),
+        )
+        .env(
+            "WARREN_PAGE_C",
+            format!("http://{}/s/{SERVICE}/", c.address),
+        );
+    let output = tokio::task::spawn_blocking(move || command.output())
+        .await
+        .unwrap()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     println!("{text}");
-    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[tokio::test]

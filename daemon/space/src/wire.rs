@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn too_much_in_one_subscription_closes_that_subscription_only() {
-        let filters = vec!["{}"; 11].join(",");
+        let filters = ["{}"; 11].join(",");
         let error = read(&format!("[\"REQ\",\"many\",{filters}]")).unwrap_err();
         assert!(matches!(error, WireError::Subscription { id, .. } if id.as_str() == "many"));
         assert!(matches!(
