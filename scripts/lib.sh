@@ -147,7 +147,7 @@ cross() {
     upper=$(printf '%s' "$target" | tr 'a-z-' 'A-Z_')
     env PATH="$CROSS_TOOLS/bin:$PATH" \
         CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR="$CROSS_TARGET_DIR${CROSS_VARIANT:+-$CROSS_VARIANT}" \
-        RUSTFLAGS="-C link-self-contained=no -C relocation-model=static -C target-feature=+crt-static" \
+        RUSTFLAGS="-C link-self-contained=no -C relocation-model=static -C target-feature=+crt-static ${EXTRA_RUSTFLAGS:-}" \
         "CARGO_TARGET_${upper}_RUNNER=qemu-$architecture-static" \
         cargo-zigbuild "$subcommand" --locked --target "$target" -Z "build-std=std,panic_${PANIC:-abort}" "$@"
 }
