@@ -123,6 +123,8 @@ pub struct LinkDown {
     pub hops: u8,
     /// The link, as the other end numbers it.
     pub link_index: u32,
+    /// Counts deaths of the link in this session: none is believed twice.
+    pub number: u32,
     /// Proof under the link's own key.
     pub tag: [u8; 16],
 }
@@ -222,6 +224,7 @@ impl Message {
                 out.put(&notice.to.0);
                 out.put_u8(notice.hops);
                 out.put_u32(notice.link_index);
+                out.put_u32(notice.number);
                 out.put(&notice.tag);
             }
             Self::AnchorRequest(ids) => {
@@ -284,6 +287,7 @@ impl Message {
                 to: ShortId(reader.array()?),
                 hops: reader.u8()?,
                 link_index: reader.u32()?,
+                number: reader.u32()?,
                 tag: reader.array()?,
             }),
             ANCHOR_REQUEST => {
@@ -465,6 +469,7 @@ mod tests {
                 to: ShortId([2; 8]),
                 hops: 64,
                 link_index: 77,
+                number: 1,
                 tag: [9; 16],
             }),
             Message::AnchorRequest(vec![ShortId([8; 8])]),

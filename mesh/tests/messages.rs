@@ -138,6 +138,7 @@ fn messages() -> Vec<(&'static str, Message)> {
                 to: short(2),
                 hops: 64,
                 link_index: 0x1112_1314,
+                number: 1,
                 tag: [0x99; 16],
             }),
         ),

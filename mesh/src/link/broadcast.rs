@@ -35,9 +35,14 @@ pub struct TagKey(SecretKey);
 
 impl TagKey {
     /// Proof that the neighbour at the sending end of this key declares the link dead that the other end numbers
-    /// `link_index`. Travels through the mesh, so it names both ends.
-    pub fn notice(&self, from: &ShortId, to: &ShortId, link_index: u32) -> [u8; 16] {
-        let parts: [&[u8]; 3] = [&from.0, &to.0, &link_index.to_be_bytes()];
+    /// `link_index`, for the `number`th time. Travels through the mesh, so it names both ends.
+    pub fn notice(&self, from: &ShortId, to: &ShortId, link_index: u32, number: u32) -> [u8; 16] {
+        let parts: [&[u8]; 4] = [
+            &from.0,
+            &to.0,
+            &link_index.to_be_bytes(),
+            &number.to_be_bytes(),
+        ];
         kdf::mac(&self.0, "warren link down v1", &parts)
     }
 

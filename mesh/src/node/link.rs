@@ -55,6 +55,9 @@ pub(super) struct Link {
     pub(super) mtu_class: u8,
     /// Longest time between two HELLOs of the neighbour.
     pub(super) hello_interval: Duration,
+    /// Notices of this link's death, in this session: made here, and believed last.
+    pub(super) notices_made: u32,
+    pub(super) notice_believed: u32,
     /// Probes in answer to frames of a suspended session go out no oftener than this allows.
     pub(super) resumed_try: Option<Instant>,
 }
@@ -88,6 +91,8 @@ impl Link {
             throughput_kbps: None,
             mtu_class,
             hello_interval: Duration::from_secs(4),
+            notices_made: 0,
+            notice_believed: 0,
             resumed_try: None,
         }
     }

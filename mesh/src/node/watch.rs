@@ -4,6 +4,8 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
+use subtle::ConstantTimeEq;
+
 use super::link::{Link, LinkState};
 use super::reliable::Content;
 use super::{Event, Node, Timer};
@@ -105,6 +107,7 @@ impl Node {
         link.suspicion = None;
         link.unanswered_since = None;
         link.miss_token = link.miss_token.wrapping_add(1);
+        link.notices_made += 1;
         let (serial, address) = (link.serial, link.address);
         self.counters.links_lost += 1;
         self.router.link_down(now, id);
@@ -241,9 +244,9 @@ impl Node {
             if !matches!(link.state, LinkState::Suspended(_)) {
                 return None;
             }
-            Some((link.short, link.session.remote_index().0))
+            Some((link.short, link.session.remote_index().0, link.notices_made))
         });
-        let Some((to, link_index)) = message else {
+        let Some((to, link_index, counted)) = message else {
             self.notices.notices.remove(&number);
             return;
         };
@@ -254,7 +257,7 @@ impl Node {
         let tag = link
             .session
             .broadcast_send_key()
-            .notice(&from, &to, link_index);
+            .notice(&from, &to, link_index, counted);
         let sent = self.pass_link_down(
             now,
             LinkDown {
@@ -262,6 +265,7 @@ impl Node {
                 to,
                 hops: NOTICE_HOPS,
                 link_index,
+                number: counted,
                 tag,
             },
         );
@@ -318,13 +322,18 @@ impl Node {
                 && link.short == notice.from
                 && link.session.local_index().0 == notice.link_index
                 && now.since(link.last_heard) >= NOTICE_SILENCE
-                && link.session.broadcast_receive_key().notice(
-                    &notice.from,
-                    &notice.to,
-                    notice.link_index,
-                ) == notice.tag
+                && notice.number > link.notice_believed
+                && bool::from(
+                    link.session
+                        .broadcast_receive_key()
+                        .notice(&notice.from, &notice.to, notice.link_index, notice.number)
+                        .ct_eq(&notice.tag),
+                )
         });
         if is_believed {
+            if let Some(link) = self.links.get_mut(id) {
+                link.notice_believed = notice.number;
+            }
             self.suspend(now, id);
         }
     }

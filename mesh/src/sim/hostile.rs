@@ -189,6 +189,7 @@ fn lie(world: &mut World, node: usize) {
                     to,
                     hops: 255,
                     link_index: 1,
+                    number: 1,
                     tag: [0; 16],
                 })],
             );

@@ -135,6 +135,7 @@ mod insiders {
                 to,
                 hops: 64,
                 link_index,
+                number: 1,
                 tag: [0; 16],
             };
             lab.with(1, |now, node| node.say(now, &[Message::LinkDown(notice)]));
