@@ -273,6 +273,13 @@ impl Router {
                 let is_new_generation = self.get_mut(index).is_some_and(|o| o.renew(record));
                 if is_new_generation {
                     self.recompute(now, index);
+                    // If the originator itself is a neighbour, it may not know how far it had come.
+                    let to_itself = self.links.iter().find(|(_, link)| link.peer == id);
+                    if let Some((&own_link, _)) = to_itself
+                        && own_link != link
+                    {
+                        self.correct(now, own_link, index);
+                    }
                 }
                 Some(index)
             }

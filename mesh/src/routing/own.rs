@@ -10,10 +10,9 @@ use super::chain::{Element, HashChain, Position};
 use super::freshness::Freshness;
 use super::requests::BUDGET;
 use super::router::{Output, Router, Subject, Timer};
-use crate::crypto::SecretKey;
+use crate::crypto::{SecretKey, kdf};
 use crate::identity::MeshIdentity;
 use crate::message::Request;
-use crate::rng::NodeRng;
 use crate::time::Instant;
 
 /// An originator speaks up at least this often, ...
@@ -47,13 +46,8 @@ pub(super) struct OwnOriginator {
 }
 
 impl OwnOriginator {
-    pub(super) fn new(
-        now: Instant,
-        identity: Arc<MeshIdentity>,
-        generation: u32,
-        rng: &mut NodeRng,
-    ) -> Self {
-        let secret = SecretKey::new(rng.array());
+    pub(super) fn new(now: Instant, identity: Arc<MeshIdentity>, generation: u32) -> Self {
+        let secret = chain_secret(&identity);
         let mut chain = HashChain::new(&secret, identity.address(), generation);
         let anchor = sign_anchor(&identity, &mut chain, 1);
         let element = best_element(&mut chain, 1);
@@ -89,6 +83,13 @@ impl OwnOriginator {
         }
         self.anchor
     }
+}
+
+/// One secret for all generations: a generation that is used again, because its number was lost with a disk, has the chain
+/// it had.
+fn chain_secret(identity: &MeshIdentity) -> SecretKey {
+    let secret = SecretKey::new(*identity.x25519_secret());
+    kdf::derive(&secret, "warren chain secret v1", &[])
 }
 
 fn sign_anchor(identity: &MeshIdentity, chain: &mut HashChain, seq: u16) -> AnchorRecord {
@@ -167,7 +168,7 @@ impl Router {
         let own = &mut self.own;
         own.generation = generation;
         own.seq = 1;
-        let secret = SecretKey::new(self.rng.array());
+        let secret = chain_secret(&own.identity);
         own.chain = HashChain::new(&secret, own.identity.address(), generation);
         own.anchor = sign_anchor(&own.identity, &mut own.chain, 1);
         own.element = best_element(&mut own.chain, 1);

@@ -151,11 +151,11 @@ impl Router {
         now: Instant,
         identity: Arc<MeshIdentity>,
         generation: u32,
-        mut rng: NodeRng,
+        rng: NodeRng,
         verify: VerifyAnchor,
     ) -> Self {
         let me = identity.address();
-        let own = OwnOriginator::new(now, identity, generation, &mut rng);
+        let own = OwnOriginator::new(now, identity, generation);
         let mut router = Self {
             me,
             own,
