@@ -10,6 +10,7 @@ use std::time::{Instant, SystemTime};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use warren_mesh::crypto::cipher;
 use warren_mesh::identity::NodeAddress;
 use warren_mesh::node::{Node, NodeConfig};
 use warren_mesh::packet::policy::Policy;
@@ -18,7 +19,7 @@ use warren_mesh::transmit::InterfaceId;
 use crate::carrier::udp;
 use crate::clock::{self, WallClock};
 use crate::config::values::Open;
-use crate::config::{self, Config, Mode};
+use crate::config::{self, Aes, Config, Mode};
 use crate::control::protocol::CommandName;
 use crate::control::server::{self, Answers};
 use crate::error::DaemonError;
@@ -87,6 +88,7 @@ pub fn run(file: &Path) -> Result<(), DaemonError> {
             name: config.name.0.clone(),
             psk: psk.map(|psk| *psk),
             policy: policy(&config),
+            aes: config.mesh.aes == Aes::Auto && cipher::has_aes(),
         },
         identity,
         generation,

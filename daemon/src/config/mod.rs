@@ -113,10 +113,23 @@ pub enum Level {
 pub struct Mesh {
     /// File with the passphrase of a closed mesh.
     pub passphrase_file: Option<PathBuf>,
+    /// Whether packets may travel by AES.
+    pub aes: Aes,
     /// Carriers `ether`.
     pub interface: Vec<Interface>,
     /// Carrier `udp`.
     pub udp: Option<Udp>,
+}
+
+/// When packets are sealed by AES instead of ChaCha20.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Aes {
+    /// With nodes that have instructions for it, if this one has.
+    #[default]
+    Auto,
+    /// Never.
+    Never,
 }
 
 /// `[[mesh.interface]]`

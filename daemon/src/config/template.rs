@@ -58,6 +58,9 @@ level = "info"
 [mesh]
 # A closed mesh: only who knows the passphrase in this file becomes a neighbour.
 #passphrase_file = "/etc/warren/passphrase"
+# Packets travel sealed by AES-256-GCM between nodes whose processors have instructions for it ("auto"), else by
+# ChaCha20-Poly1305; "never" keeps to the latter.
+#aes = "auto"
 
 {interfaces}# Its speed, where the driver does not know it.
 #throughput = "100M"

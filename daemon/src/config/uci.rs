@@ -211,7 +211,7 @@ fn main_section(section: &Section, root: &mut Table) -> Result<(), Wrong> {
             ("enabled", false) => {}
             (key @ ("name" | "state" | "user"), false) => insert(root, key, entry),
             ("log_level", false) => insert(child(root, "log"), "level", entry),
-            ("passphrase_file", false) => insert(child(root, "mesh"), "passphrase_file", entry),
+            (key @ ("passphrase_file" | "aes"), false) => insert(child(root, "mesh"), key, entry),
             ("network", false) => insert(child(root, "network"), "mode", entry),
             ("tun", false) => insert(child(root, "network"), "tun", entry),
             ("open", true) => append(child(root, "network"), "open", entry),
@@ -220,7 +220,7 @@ fn main_section(section: &Section, root: &mut Table) -> Result<(), Wrong> {
             _ => {
                 return Err(unknown(
                     entry,
-                    "option enabled, name, state, user, log_level, passphrase_file, network, tun, control; list open, web",
+                    "option enabled, name, state, user, log_level, passphrase_file, aes, network, tun, control; list open, web",
                 ));
             }
         }

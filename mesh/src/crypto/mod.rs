@@ -4,12 +4,14 @@
 //! | file | what | source |
 //! |---|---|---|
 //! | `aead` | ChaCha20-Poly1305 in place, by `ring` or RustCrypto | RFC 8439 |
+//! | `cipher` | what seals packets between two nodes: that, or AES-256-GCM where both have instructions for it | NIST SP 800-38D |
 //! | `kdf` | labelled keys, short tags | BLAKE3 keyed mode |
 //! | `replay` | 64-bit counters sent as 32 bits, sliding window | RFC 4304 appendix A, RFC 6479 |
 //! | `noise` | XX, XXpsk2 and IK handshakes | Noise revision 34, by `snow` |
 //! | `cookie` | proof of address before curve work | WireGuard, sections 5.4.4 and 5.4.7 |
 
 pub mod aead;
+pub mod cipher;
 pub mod cookie;
 pub mod kdf;
 pub mod noise;

@@ -22,6 +22,7 @@ use self::payload::Peer;
 pub use self::responder::Responder;
 use super::{FrameType, GroupReceiver, GroupSender, LinkError, LinkIndex, LinkSession};
 use crate::crypto::SecretKey;
+use crate::crypto::cipher::Suite;
 use crate::crypto::cookie::{Admission, Cookie, CookieGate, MACS_LEN, MacKeys};
 use crate::crypto::noise::{Handshake, NoiseError, Parameters, Pattern};
 use crate::identity::{MeshIdentity, MeshPublicKey, NodeAddress, ShortId};
@@ -94,6 +95,7 @@ pub struct Established {
 impl Established {
     fn new(
         now: Instant,
+        local: &LinkParty<'_>,
         peer: Peer,
         handshake: Handshake,
         local_index: LinkIndex,
@@ -101,13 +103,14 @@ impl Established {
         is_initiator: bool,
     ) -> Result<Self, LinkError> {
         let keys = handshake.split()?;
+        let suite = Suite::agreed(local.features.into(), peer.features.into());
         Ok(Self {
             peer_address: peer.key.address(),
             peer: peer.key,
             features: peer.features,
             local_index,
             remote_index,
-            session: LinkSession::new(now, &keys, local_index, remote_index, is_initiator),
+            session: LinkSession::new(now, &keys, suite, local_index, remote_index, is_initiator),
             peer_group: peer.group,
         })
     }

@@ -5,8 +5,8 @@
 //!
 //! | label | used for | counter |
 //! |---|---|---|
-//! | `warren link control v1` | CONTROL: AEAD over the messages, associated data bytes 0..9 of the frame | its own |
-//! | `warren link data v1` | DATA, DATA_FIRST, DATA_SECOND: AEAD over the 20-byte routing header | its own, common to the three |
+//! | `warren link control v1` | CONTROL: ChaCha20-Poly1305 over the messages, associated data bytes 0..9 of the frame | its own |
+//! | `warren link data v1` | DATA, DATA_FIRST, DATA_SECOND: the AEAD both ends agreed on ([`Suite`]) over the 20-byte routing header | its own, common to the three |
 //! | `warren link broadcast tag v1` | the neighbour's tag in broadcast frames | the group's |
 //!
 //! Nonces are 0^4 || counter 8. The tag of a data frame covers bytes 0..9 of the frame, the header, the first
@@ -18,6 +18,7 @@ use core::time::Duration;
 use super::routing_header::{Part, ROUTING_HEADER_LEN, RoutingHeader};
 use super::{FrameType, LinkError, LinkIndex, TagKey};
 use crate::crypto::aead::{Aead, DataAead, TAG_LEN, counter_nonce};
+use crate::crypto::cipher::{PacketCipher, Suite};
 use crate::crypto::noise::SplitKeys;
 use crate::crypto::replay::ReplayWindow;
 use crate::crypto::{SecretKey, kdf};
@@ -53,7 +54,7 @@ pub struct LinkSender {
     remote: LinkIndex,
     control: DataAead,
     control_counter: u64,
-    data: DataAead,
+    data: PacketCipher,
     data_counter: u64,
     tag_key: TagKey,
 }
@@ -64,7 +65,7 @@ pub struct LinkReceiver {
     local: LinkIndex,
     control: DataAead,
     control_window: ReplayWindow,
-    data: DataAead,
+    data: PacketCipher,
     data_window: ReplayWindow,
     tag_key: TagKey,
 }
@@ -94,6 +95,7 @@ impl LinkSession {
     pub(super) fn new(
         now: Instant,
         keys: &SplitKeys,
+        suite: Suite,
         local: LinkIndex,
         remote: LinkIndex,
         is_initiator: bool,
@@ -103,7 +105,7 @@ impl LinkSession {
                 remote,
                 control: DataAead::new(label_key(&keys.send, CONTROL_LABEL)),
                 control_counter: 0,
-                data: DataAead::new(label_key(&keys.send, DATA_LABEL)),
+                data: PacketCipher::derive(suite, &keys.send, DATA_LABEL),
                 data_counter: 0,
                 tag_key: TagKey::new(label_key(&keys.send, TAG_LABEL)),
             },
@@ -111,7 +113,7 @@ impl LinkSession {
                 local,
                 control: DataAead::new(label_key(&keys.receive, CONTROL_LABEL)),
                 control_window: ReplayWindow::default(),
-                data: DataAead::new(label_key(&keys.receive, DATA_LABEL)),
+                data: PacketCipher::derive(suite, &keys.receive, DATA_LABEL),
                 data_window: ReplayWindow::default(),
                 tag_key: TagKey::new(label_key(&keys.receive, TAG_LABEL)),
             },
@@ -128,6 +130,11 @@ impl LinkSession {
     /// The index we name in frames to the neighbour.
     pub const fn remote_index(&self) -> LinkIndex {
         self.sender.remote
+    }
+
+    /// The AEAD of data frames.
+    pub const fn suite(&self) -> Suite {
+        self.sender.data.suite()
     }
 
     /// When the handshake ended.

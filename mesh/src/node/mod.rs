@@ -35,6 +35,7 @@ pub use self::view::{
 };
 use self::watch::Notices;
 use crate::crypto::SecretKey;
+use crate::crypto::cipher::Suite;
 pub use crate::deliver::Checksum;
 use crate::deliver::DeliverQueue;
 use crate::descriptor::{Descriptor, DescriptorError, ServiceAnnouncement, Uplink};
@@ -76,6 +77,8 @@ pub struct Node {
     identity: Arc<MeshIdentity>,
     name: String,
     psk: Option<SecretKey>,
+    /// What handshakes announce, as bits.
+    features: u16,
     /// The X25519 key of link handshakes, new at every start.
     link_secret: SecretKey,
     /// Tells this start from earlier ones, in beacons.
@@ -132,11 +135,14 @@ impl Node {
     ) -> Self {
         let mut rng = NodeRng::new(seed);
         let identity = Arc::new(identity);
-        let sessions = Sessions::new(&identity, generation, rng.array(), Limits::default());
+        let mut sessions = Sessions::new(&identity, generation, rng.array(), Limits::default());
+        let features = Suite::features(config.aes);
+        sessions.set_features(features);
         let router = Router::new(now, Arc::clone(&identity), generation, rng.fork(), verify);
         let mut node = Self {
             name: config.name,
             psk: config.psk.map(SecretKey::new),
+            features,
             link_secret: SecretKey::random(rng.inner()),
             epoch: rng.array(),
             group: GroupSender::new(rng.inner()),
@@ -463,13 +469,25 @@ impl Node {
         }
     }
 
+    /// The AEADs of the link to a neighbour, if it is up, and of the end-to-end session with a node, if there is one.
+    pub fn suites_with(&self, node: &NodeAddress) -> (Option<Suite>, Option<Suite>) {
+        let up = self
+            .links
+            .iter()
+            .find(|(_, link)| link.is_up() && link.address == *node);
+        (
+            up.map(|(_, link)| link.session.suite()),
+            self.sessions.suite_with(node),
+        )
+    }
+
     fn party(&self) -> LinkParty<'_> {
         LinkParty {
             identity: &self.identity,
             static_secret: &self.link_secret,
             psk: self.psk.as_ref(),
             group: &self.group,
-            features: 0,
+            features: self.features,
         }
     }
 

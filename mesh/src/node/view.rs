@@ -42,6 +42,8 @@ pub struct NodeConfig {
     pub psk: Option<[u8; 32]>,
     /// What the island may open here through TUN.
     pub policy: Policy,
+    /// Whether to use AES with nodes that do so, too: what [`has_aes`](crate::crypto::cipher::has_aes) says, or `false`.
+    pub aes: bool,
 }
 
 /// Something the owner of the node has to know or do.

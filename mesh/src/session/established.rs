@@ -4,6 +4,7 @@
 use super::SessionError;
 use super::ratchet::{ReceiveRatchet, SendRatchet};
 use crate::crypto::aead::TAG_LEN;
+use crate::crypto::cipher::Suite;
 use crate::crypto::noise::SplitKeys;
 use crate::time::Instant;
 
@@ -31,14 +32,21 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub fn new(now: Instant, role: Role, local: u32, remote: u32, keys: SplitKeys) -> Self {
+    /// `local` and `remote` are the indices by which the peer and we name it.
+    pub fn new(
+        now: Instant,
+        role: Role,
+        (local, remote): (u32, u32),
+        keys: SplitKeys,
+        suite: Suite,
+    ) -> Self {
         Self {
             role,
             local,
             remote,
             created: now,
-            send: SendRatchet::new(now, keys.send),
-            receive: ReceiveRatchet::new(keys.receive),
+            send: SendRatchet::new(now, keys.send, suite),
+            receive: ReceiveRatchet::new(keys.receive, suite),
         }
     }
 

@@ -9,6 +9,7 @@ use super::handshake::{self, Message, mac_keys};
 use super::peer::{Answered, Attempt, Initiation};
 use super::table::Sessions;
 use super::{KIND_HANDSHAKE, Output, SessionError};
+use crate::crypto::cipher::Suite;
 use crate::crypto::cookie::Admission;
 use crate::identity::{MeshPublicKey, NodeAddress, ShortId};
 use crate::time::Instant;
@@ -258,19 +259,19 @@ impl Sessions {
                 .inspect_err(|_| {
                     self.by_index.remove(&index);
                 })?;
+        let suite = Suite::agreed(self.local.features, features);
         let lower = self.local.address < address;
         let Some(peer) = self.peers[slot].as_mut() else {
             return Ok(());
         };
         peer.key = Some(key);
-        peer.features = features;
         peer.freshness = Some(freshness);
         let replaced = peer.next.replace(Box::new(Session::new(
             now,
             Role::Responder,
-            index,
-            sender,
+            (index, sender),
             keys,
+            suite,
         )));
         // The higher address gives up its own initiation; if the other's comes to nothing, it begins a new one.
         let mut given_up = None;
@@ -381,7 +382,7 @@ impl Sessions {
             handshake::read_response(&mut begun.ok_or(SessionError::Stale)?.handshake, noise)?;
         let initiation = attempt.initiation.take().ok_or(SessionError::Stale)?;
         let keys = initiation.handshake.split()?;
-        peer.features = features;
+        let suite = Suite::agreed(self.local.features, features);
         // Only the lower address may hold a session it answered as well: its own initiation counts.
         let dropped = peer.next.take();
         if let Some(dropped) = dropped {
@@ -390,7 +391,13 @@ impl Sessions {
         self.install(
             now,
             slot,
-            Box::new(Session::new(now, Role::Initiator, receiver, sender, keys)),
+            Box::new(Session::new(
+                now,
+                Role::Initiator,
+                (receiver, sender),
+                keys,
+                suite,
+            )),
         );
         if !self.flush(now, slot) {
             // The responder waits for a frame before it uses the session.

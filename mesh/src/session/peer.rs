@@ -88,7 +88,6 @@ pub(super) struct Answered {
 pub(super) struct Peer {
     pub address: NodeAddress,
     pub key: Option<MeshPublicKey>,
-    pub features: u32,
     /// Newest first message seen of it.
     pub freshness: Option<Freshness>,
     /// Used for sending.
@@ -123,7 +122,6 @@ impl Peer {
         Self {
             address,
             key: None,
-            features: 0,
             freshness: None,
             current: None,
             before: None,

@@ -11,7 +11,8 @@
 use core::time::Duration;
 
 use crate::crypto::SecretKey;
-use crate::crypto::aead::{Aead, DataAead, TAG_LEN, counter_nonce};
+use crate::crypto::aead::{TAG_LEN, counter_nonce};
+use crate::crypto::cipher::{PacketCipher, Suite};
 use crate::crypto::kdf;
 use crate::crypto::replay::ReplayWindow;
 use crate::time::Instant;
@@ -42,14 +43,15 @@ pub(super) enum Refused {
 struct Chain {
     epoch: u32,
     secret: SecretKey,
+    suite: Suite,
 }
 
 impl Chain {
     /// The key of the chain's epoch; the chain moves to the next.
-    fn advance(&mut self) -> DataAead {
-        let key = kdf::derive(&self.secret, "warren session packet key", &[]);
+    fn advance(&mut self) -> PacketCipher {
+        let key = PacketCipher::derive(self.suite, &self.secret, "warren session packet key");
         self.skip();
-        DataAead::new(key)
+        key
     }
 
     fn skip(&mut self) {
@@ -61,7 +63,7 @@ impl Chain {
 /// The sending side.
 pub(super) struct SendRatchet {
     chain: Chain,
-    key: DataAead,
+    key: PacketCipher,
     /// Counter of the next packet; 2^32 when all are used up.
     next: u64,
     /// When the key has to go.
@@ -69,8 +71,12 @@ pub(super) struct SendRatchet {
 }
 
 impl SendRatchet {
-    pub fn new(now: Instant, secret: SecretKey) -> Self {
-        let mut chain = Chain { epoch: 0, secret };
+    pub fn new(now: Instant, secret: SecretKey, suite: Suite) -> Self {
+        let mut chain = Chain {
+            epoch: 0,
+            secret,
+            suite,
+        };
         let key = chain.advance();
         Self {
             chain,
@@ -78,6 +84,11 @@ impl SendRatchet {
             next: 0,
             until: now + EPOCH_TIME,
         }
+    }
+
+    /// The AEAD of its packets.
+    pub const fn suite(&self) -> Suite {
+        self.chain.suite
     }
 
     /// Whether there are epochs left.
@@ -122,7 +133,7 @@ impl SendRatchet {
 
 struct Epoch {
     number: u32,
-    key: DataAead,
+    key: PacketCipher,
     window: ReplayWindow,
 }
 
@@ -151,8 +162,12 @@ pub(super) struct ReceiveRatchet {
 }
 
 impl ReceiveRatchet {
-    pub fn new(secret: SecretKey) -> Self {
-        let mut chain = Chain { epoch: 0, secret };
+    pub fn new(secret: SecretKey, suite: Suite) -> Self {
+        let mut chain = Chain {
+            epoch: 0,
+            secret,
+            suite,
+        };
         let key = chain.advance();
         Self {
             chain,
@@ -225,8 +240,8 @@ mod tests {
     fn pair() -> (SendRatchet, ReceiveRatchet) {
         let secret = SecretKey::new([3; 32]);
         (
-            SendRatchet::new(Instant::ZERO, secret.clone()),
-            ReceiveRatchet::new(secret),
+            SendRatchet::new(Instant::ZERO, secret.clone(), Suite::default()),
+            ReceiveRatchet::new(secret, Suite::default()),
         )
     }
 

@@ -12,6 +12,7 @@ use super::peer::{Attempt, KEEP_ALIVE, OVERLAP, Peer, Slot, UNANSWERED};
 use super::{NoSession, Output, SEALED_OVERHEAD, SessionError, SessionEvent};
 use crate::crypto::SecretKey;
 use crate::crypto::aead::TAG_LEN;
+use crate::crypto::cipher::Suite;
 use crate::crypto::cookie::{CookieGate, MacKeys};
 use crate::identity::{MeshIdentity, MeshPublicKey, NodeAddress, ShortId};
 use crate::packet::PacketError;
@@ -124,6 +125,17 @@ impl Sessions {
             cookie_replies: TokenBucket::new(200, 200),
             unknown: TokenBucket::new(10, 10),
         }
+    }
+
+    /// What handshakes announce from now on, as bits: see [`Suite::features`].
+    pub const fn set_features(&mut self, features: u16) {
+        self.local.features = features as u32;
+    }
+
+    /// The AEAD of the session that packets for this node leave by, if there is one.
+    pub fn suite_with(&self, peer: &NodeAddress) -> Option<Suite> {
+        let peer = self.peers[*self.by_address.get(peer)?].as_ref()?;
+        Some(peer.current.as_ref()?.send.suite())
     }
 
     /// A higher generation is on disk and counts from now on.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use warren_mesh::crypto::cipher::Suite;
 use warren_mesh::identity::MeshIdentity;
 use warren_mesh::node::{Event, NodeConfig};
 use warren_mesh::packet::ipv6::ICMPV6;
@@ -197,4 +198,42 @@ fn a_node_that_does_not_answer_is_said_not_to() {
     });
     assert!(took > SECOND, "{took:?}");
     assert!(lab.nodes[0].descriptor(&far).is_none());
+}
+
+#[test]
+fn nodes_with_aes_use_it_among_themselves_and_chacha_with_the_others() {
+    // A and C have it, the relay between them has not; B's other neighbour D has.
+    let mut lab = Lab::default();
+    for aes in [true, false, true, true] {
+        lab.add(NodeConfig {
+            aes,
+            ..NodeConfig::default()
+        });
+    }
+    for (a, b) in [(0, 1), (1, 2), (2, 3)] {
+        lab.broadcast(&[a, b], 1452);
+    }
+    lab.wait(5 * SECOND, Lab::all_reach_all);
+    for (from, to) in [(0, 2), (2, 0), (0, 1), (1, 3), (3, 2)] {
+        let packet = lab.echo(from, to, 1280);
+        assert_eq!(pass(&mut lab, from, to, &packet), [packet]);
+    }
+    // A build for a processor without such instructions never uses AES.
+    let aes = Suite::agreed(u32::MAX, u32::from(Suite::features(true)));
+    assert_eq!(
+        aes == Suite::Aes256Gcm,
+        cfg!(any(target_arch = "x86_64", target_arch = "aarch64"))
+    );
+    let chacha = Suite::ChaCha20Poly1305;
+    let suites = |lab: &Lab, of: usize, with: usize| lab.nodes[of].suites_with(&lab.address(with));
+    for (a, b) in [(0, 2), (2, 0)] {
+        assert_eq!(suites(&lab, a, b), (None, Some(aes)), "{a} {b}");
+    }
+    for (a, b) in [(0, 1), (1, 0)] {
+        assert_eq!(suites(&lab, a, b), (Some(chacha), Some(chacha)), "{a} {b}");
+    }
+    for (a, b) in [(2, 3), (3, 2)] {
+        assert_eq!(suites(&lab, a, b), (Some(aes), Some(aes)), "{a} {b}");
+    }
+    assert_eq!(suites(&lab, 3, 1).1, Some(chacha));
 }

@@ -36,6 +36,7 @@ fn node(number: u8, peer: u16, broadcast: bool) -> Node {
             tcp: Vec::new(),
             udp: vec![PORT],
         },
+        aes: number.is_multiple_of(2),
     };
     let identity = MeshIdentity::from_seed(&[number; 32]);
     let mut node = Node::new(Instant::ZERO, config, identity, 1, [number; 32]);

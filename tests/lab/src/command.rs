@@ -11,6 +11,7 @@ fn package_of(program: &str) -> &'static str {
         "ip" | "tc" => "iproute2",
         "nft" => "nftables",
         "ethtool" => "ethtool",
+        "perf" => "linux-perf",
         "iperf3" => "iperf3",
         "yggdrasil" => "yggdrasil",
         "babeld" => "babeld",

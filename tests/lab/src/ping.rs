@@ -205,7 +205,7 @@ impl Pinger {
         Ok(!answered)
     }
 
-    /// Round-trip times of `count` pings, sorted; unanswered ones are left out.
+    /// Round-trip times of `count` pings, sorted; those that nobody answered within a second after the last are left out.
     pub fn round_trips(
         &self,
         from: NodeIndex,
@@ -213,15 +213,26 @@ impl Pinger {
         count: u32,
         every: Duration,
     ) -> Result<Vec<Duration>> {
+        const FIRST: u32 = 0x2000_0000;
+        let mut sent = Vec::new();
         let mut times = Vec::new();
-        for sequence in 0x2000_0000..0x2000_0000 + count {
-            let sent = Instant::now();
+        let answered = |sent: &[Instant], times: &mut Vec<Duration>, reply: Reply| {
+            let number = reply.sequence.checked_sub(FIRST);
+            let at = number.and_then(|number| sent.get(usize::try_from(number).ok()?));
+            if let Some(at) = at.filter(|_| reply.from == from && reply.to == to) {
+                times.push(reply.at.saturating_duration_since(*at));
+            }
+        };
+        for sequence in FIRST..FIRST + count {
+            let now = Instant::now();
+            sent.push(now);
             self.send(from, to, sequence);
-            self.receive(sent + every, |reply| {
-                if reply.from == from && reply.to == to && reply.sequence == sequence {
-                    times.push(reply.at.saturating_duration_since(sent));
-                }
-            })?;
+            self.receive(now + every, |reply| answered(&sent, &mut times, reply))?;
+        }
+        let last = Instant::now() + Duration::from_secs(1);
+        while times.len() < sent.len() && Instant::now() < last {
+            let soon = Instant::now() + Duration::from_millis(10);
+            self.receive(soon, |reply| answered(&sent, &mut times, reply))?;
         }
         times.sort_unstable();
         Ok(times)

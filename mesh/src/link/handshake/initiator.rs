@@ -110,8 +110,15 @@ impl Initiator {
         let payload = Zeroizing::new(payload::encode(local, &ours));
         handshake.write(&payload, &mut message)?;
         let handshake = self.handshake.take().ok_or(NoiseError::State)?;
-        let established =
-            Established::new(now, peer, handshake, self.local_index, remote_index, true)?;
+        let established = Established::new(
+            now,
+            local,
+            peer,
+            handshake,
+            self.local_index,
+            remote_index,
+            true,
+        )?;
         Ok((message, established))
     }
 }

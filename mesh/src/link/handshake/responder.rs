@@ -110,6 +110,14 @@ impl Responder {
         let peer = payload::decode(local, &statement, None, &payload)?;
         let handshake = self.handshake.take().ok_or(NoiseError::State)?;
         let (local_index, remote_index) = (self.local_index, self.remote_index);
-        Established::new(now, peer, handshake, local_index, remote_index, false)
+        Established::new(
+            now,
+            local,
+            peer,
+            handshake,
+            local_index,
+            remote_index,
+            false,
+        )
     }
 }

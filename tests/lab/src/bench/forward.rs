@@ -30,6 +30,8 @@ struct Line {
     machine_s_per_gb: f64,
     rtt_p50_ms: f64,
     rtt_p99_ms: f64,
+    /// The same when everything has slept for 10 ms before each ping: what waking processors adds.
+    rtt_idle_p50_ms: f64,
 }
 
 /// All of `scripts/bench forward`.
@@ -42,6 +44,24 @@ pub fn run(report: Report) -> Result<()> {
     }
     relay(report)
 }
+
+/// What is reported of a line: name, unit, which way is better, value.
+type Column = (&'static str, &'static str, Better, fn(&Line) -> f64);
+
+const COLUMNS: [Column; 6] = [
+    ("tcp", "Mbit/s", Better::Higher, |line| line.mbit_per_s),
+    ("cpu_s_per_gb", "s/GB", Better::Lower, |line| {
+        line.cpu_s_per_gb
+    }),
+    ("machine_cpu_s_per_gb", "s/GB", Better::Lower, |line| {
+        line.machine_s_per_gb
+    }),
+    ("rtt_p50_ms", "ms", Better::Lower, |line| line.rtt_p50_ms),
+    ("rtt_p99_ms", "ms", Better::Lower, |line| line.rtt_p99_ms),
+    ("rtt_idle_p50_ms", "ms", Better::Lower, |line| {
+        line.rtt_idle_p50_ms
+    }),
+];
 
 fn line(report: Report, count: usize, offload: Offload, rivals: &[Program]) -> Result<()> {
     let name = match offload {
@@ -57,95 +77,41 @@ fn line(report: Report, count: usize, offload: Offload, rivals: &[Program]) -> R
         report.progress(&format!("{name}: {}", rival.name()));
         peers.push((rival.name(), overlay(*rival, count, offload)?));
     }
-    for (peer, theirs) in &peers {
-        let beside = |figure: &str, ours: f64, unit, better, theirs: f64| {
+    against(report, &name, &ours, &peers);
+    for (column, unit, better, value) in COLUMNS {
+        // Nobody's daemons work there.
+        if column != "cpu_s_per_gb" {
             report.figure(&Figure::beside(
-                format!("{name}.{figure}"),
-                ours,
+                format!("{name}.{column}.vs_veth"),
+                value(&ours),
                 unit,
                 better,
-                *peer,
-                theirs,
+                "plain veth",
+                value(&plain),
             ));
-        };
-        beside(
-            "tcp",
-            ours.mbit_per_s,
-            "Mbit/s",
-            Better::Higher,
-            theirs.mbit_per_s,
-        );
-        beside(
-            "cpu_s_per_gb",
-            ours.cpu_s_per_gb,
-            "s/GB",
-            Better::Lower,
-            theirs.cpu_s_per_gb,
-        );
-        beside(
-            "machine_cpu_s_per_gb",
-            ours.machine_s_per_gb,
-            "s/GB",
-            Better::Lower,
-            theirs.machine_s_per_gb,
-        );
-        beside(
-            "rtt_p50_ms",
-            ours.rtt_p50_ms,
-            "ms",
-            Better::Lower,
-            theirs.rtt_p50_ms,
-        );
-        beside(
-            "rtt_p99_ms",
-            ours.rtt_p99_ms,
-            "ms",
-            Better::Lower,
-            theirs.rtt_p99_ms,
-        );
+        }
     }
-    if peers.is_empty() {
-        let alone = |figure: &str, ours: f64, unit| {
-            report.figure(&Figure::alone(format!("{name}.{figure}"), ours, unit));
-        };
-        alone("tcp", ours.mbit_per_s, "Mbit/s");
-        alone("cpu_s_per_gb", ours.cpu_s_per_gb, "s/GB");
-        alone("machine_cpu_s_per_gb", ours.machine_s_per_gb, "s/GB");
-        alone("rtt_p50_ms", ours.rtt_p50_ms, "ms");
-        alone("rtt_p99_ms", ours.rtt_p99_ms, "ms");
+    if offload == Offload::All {
+        let name = format!("{name}.chacha");
+        report.progress(&format!("{name}: warrend without AES"));
+        let ours = overlay(Program::WarrendChaCha, count, offload)?;
+        against(report, &name, &ours, &peers);
     }
-    let vs_plain = |figure: &str, ours: f64, unit, better, theirs: f64| {
-        report.figure(&Figure::beside(
-            format!("{name}.{figure}"),
-            ours,
-            unit,
-            better,
-            "plain veth",
-            theirs,
-        ));
-    };
-    vs_plain(
-        "tcp.vs_plain",
-        ours.mbit_per_s,
-        "Mbit/s",
-        Better::Higher,
-        plain.mbit_per_s,
-    );
-    vs_plain(
-        "machine_cpu_s_per_gb.vs_plain",
-        ours.machine_s_per_gb,
-        "s/GB",
-        Better::Lower,
-        plain.machine_s_per_gb,
-    );
-    vs_plain(
-        "rtt_p50_ms.vs_plain",
-        ours.rtt_p50_ms,
-        "ms",
-        Better::Lower,
-        plain.rtt_p50_ms,
-    );
     Ok(())
+}
+
+fn against(report: Report, name: &str, ours: &Line, peers: &[(&str, Line)]) {
+    for (column, unit, better, value) in COLUMNS {
+        let figure = format!("{name}.{column}");
+        for (peer, theirs) in peers {
+            let theirs = value(theirs);
+            let figure = Figure::beside(figure.clone(), value(ours), unit, better, *peer, theirs);
+            report.figure(&figure);
+        }
+        if peers.is_empty() {
+            report.figure(&Figure::alone(figure, value(ours), unit));
+        }
+    }
 }
 
 /// The kernel's own forwarding over the same line.
@@ -185,11 +151,16 @@ fn measure(
     let last = lab.topology().len() - 1;
     // A second for handshakes and first queries to settle.
     pinger.round_trips(0, last, 100, Duration::from_millis(10))?;
-    let trips = pinger.round_trips(0, last, 500, Duration::from_millis(10))?;
-    let milliseconds = |index: usize| trips.get(index).map_or(f64::NAN, |t| t.as_secs_f64() * 1e3);
+    let trips = pinger.round_trips(0, last, 2000, Duration::from_millis(1))?;
+    let idle = pinger.round_trips(0, last, 300, Duration::from_millis(10))?;
+    let of = |trips: &[Duration], percent: usize| {
+        let index = trips.len() * percent / 100;
+        trips.get(index).map_or(f64::NAN, |t| t.as_secs_f64() * 1e3)
+    };
     let mut line = Line {
-        rtt_p50_ms: milliseconds(trips.len() / 2),
-        rtt_p99_ms: milliseconds(trips.len() * 99 / 100),
+        rtt_p50_ms: of(&trips, 50),
+        rtt_p99_ms: of(&trips, 99),
+        rtt_idle_p50_ms: of(&idle, 50),
         ..Line::default()
     };
     let (mut rate, mut cpu, mut machine) = (Vec::new(), Vec::new(), Vec::new());

@@ -3,6 +3,7 @@
 
 pub mod forward;
 pub mod mesh;
+pub mod profile;
 pub mod router;
 pub mod simulated;
 

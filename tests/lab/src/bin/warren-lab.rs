@@ -20,7 +20,7 @@ warren-lab: neighbourhoods of warrend in network namespaces of this machine
   warren-lab simulated           short simulated meshes, compared with their limits
   warren-lab with-neighbourhood PROGRAM ARGUMENTS...
                                  run a program while a neighbourhood is up
-  warren-lab bench forward|mesh|netns|router [--json] [--packages FOLDER]
+  warren-lab bench forward|mesh|netns|profile|router [--json] [--packages FOLDER]
   warren-lab clean               remove what killed labs have left
 ";
 
@@ -103,6 +103,7 @@ fn run() -> Result<ExitCode, Failure> {
         ["bench", "forward"] => bench::forward::run(report)?,
         ["bench", "mesh"] => bench::mesh::run(report)?,
         ["bench", "netns"] => bench::mesh::namespaces(report)?,
+        ["bench", "profile"] => bench::profile::measure(report)?,
         ["bench", "router"] => bench::router::run(report, &packages)?,
         ["clean"] => println!("{} labs removed", reaper::remove_leftovers()?),
         _ => return Err(Failure::Usage("which of these?".into())),

@@ -18,6 +18,8 @@ pub use warrend::Warrend;
 pub enum Program {
     /// Ours.
     Warrend,
+    /// Ours as it is on processors without instructions for AES.
+    WarrendChaCha,
     /// yggdrasil-go, as Debian packages it.
     Yggdrasil,
     /// The Babel daemon (RFC 8966): routes, but neither encrypts nor carries.
@@ -29,6 +31,7 @@ impl Program {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Warrend => "warrend",
+            Self::WarrendChaCha => "warrend with ChaCha20",
             Self::Yggdrasil => "yggdrasil",
             Self::Babeld => "babeld",
         }
@@ -38,7 +41,8 @@ impl Program {
     /// say in that.
     pub fn start(self, lab: &Lab, open: &[&str]) -> Result<Running> {
         match self {
-            Self::Warrend => warrend::start_everywhere(lab, open),
+            Self::Warrend => warrend::start_everywhere(lab, open, false),
+            Self::WarrendChaCha => warrend::start_everywhere(lab, open, true),
             Self::Yggdrasil => yggdrasil::start_everywhere(lab),
             Self::Babeld => babeld::start_everywhere(lab),
         }

@@ -55,6 +55,8 @@ pub struct Options {
     pub web: Vec<String>,
     /// Instead of TUN and interfaces: userspace networking, with UDP on this address.
     pub userspace: Option<String>,
+    /// Without AES, whatever the processor has.
+    pub no_aes: bool,
     /// UDP peers, with `userspace`.
     pub peers: Vec<String>,
 }
@@ -155,6 +157,9 @@ impl Warrend {
             text += &format!("user = {}\n", quoted(user));
         }
         text += "\n[log]\nlevel = \"info\"\n";
+        if options.no_aes {
+            text += "\n[mesh]\naes = \"never\"\n";
+        }
         for interface in interfaces {
             text += &format!("\n[[mesh.interface]]\nname = {}\n", quoted(interface));
         }
@@ -379,9 +384,10 @@ pub fn start_with(
 }
 
 /// Starts it on every node.
-pub fn start_everywhere(lab: &Lab, open: &[&str]) -> Result<Running> {
+pub fn start_everywhere(lab: &Lab, open: &[&str], no_aes: bool) -> Result<Running> {
     let options = Options {
         open: open.iter().map(|o| (*o).to_owned()).collect(),
+        no_aes,
         ..Options::default()
     };
     let (daemons, addresses) = start_with(lab, |_| options.clone())?;
