@@ -494,7 +494,7 @@ impl Plane {
 
     fn stop(&mut self) {
         let now = self.clock.now();
-        self.node.say_goodbye(now);
+        self.node.say_goodbye();
         self.flush();
         while let Some(slot) = self.carriers.first() {
             let id = slot.carrier.id;

@@ -1,8 +1,8 @@
 //! What neighbours say, and what routing wants said.
 
-use core::net::SocketAddr;
 use core::time::Duration;
 
+use super::links::{Place, index_at};
 use super::reliable::Content;
 use super::{Event, Node, Timer};
 use crate::link::LinkIndex;
@@ -10,31 +10,40 @@ use crate::message::{Hello, Message, Ogm, hint_of};
 use crate::routing::LinkId;
 use crate::routing::router::Output;
 use crate::time::Instant;
-use crate::transmit::InterfaceId;
 
 /// A change of a link's delivery ratio below this leaves its cost alone.
 const NOTABLE_CHANGE: f32 = 0.05;
 
 impl Node {
+    /// The link whose session a frame names, and by which index. A frame of a session nobody here has shows that its
+    /// sender is mistaken about us.
+    pub(super) fn link_of_frame(
+        &mut self,
+        now: Instant,
+        from: Place,
+        datagram: &[u8],
+    ) -> Option<(LinkId, LinkIndex)> {
+        let index = LinkIndex(index_at(datagram, 1)?);
+        let Some(id) = self.links.by_index(index) else {
+            self.unknown_frame(now, from);
+            return None;
+        };
+        let here = self.links.get(id)?.interface == from.interface;
+        here.then_some((id, index))
+    }
+
     pub(super) fn receive_control(
         &mut self,
         now: Instant,
-        interface: InterfaceId,
-        from: SocketAddr,
+        from: Place,
         datagram: &mut [u8],
     ) -> bool {
-        let index = datagram.get(1..).and_then(|rest| rest.first_chunk::<4>());
-        let Some(index) = index.map(|bytes| LinkIndex(u32::from_be_bytes(*bytes))) else {
+        let Some((id, index)) = self.link_of_frame(now, from, datagram) else {
             return false;
         };
-        let id = self.links.by_index(index);
-        let Some((id, link)) = id.and_then(|id| Some((id, self.links.get_mut(id)?))) else {
-            self.unknown_frame(now, interface, from);
+        let Some(link) = self.links.get_mut(id) else {
             return false;
         };
-        if link.interface != interface {
-            return false;
-        }
         let Some(receiver) = link.receiver(now, index) else {
             return false;
         };
@@ -52,11 +61,10 @@ impl Node {
     pub(super) fn receive_broadcast(
         &mut self,
         now: Instant,
-        interface: InterfaceId,
-        from: SocketAddr,
+        from: Place,
         datagram: &mut [u8],
     ) -> bool {
-        let opened = self.links.by_transport(interface, from).and_then(|id| {
+        let opened = self.links.by_place(from).and_then(|id| {
             let link = self.links.get_mut(id)?;
             let text = link
                 .group
@@ -72,7 +80,7 @@ impl Node {
             }
             Some((_, Err(_))) => false,
             None => {
-                self.unknown_frame(now, interface, from);
+                self.unknown_frame(now, from);
                 false
             }
         }
@@ -88,9 +96,9 @@ impl Node {
                         self.router.on_request(now, id, request);
                     }
                 }
-                Message::Sync(since) => self.send_table(now, id, since),
-                Message::Probe => self.send_control(now, id, &[Message::Ack(0)]),
-                Message::Reliable(number) => self.send_control(now, id, &[Message::Ack(number)]),
+                Message::Sync(since) => self.send_table(id, since),
+                Message::Probe => self.send_control(id, &[Message::Ack(0)]),
+                Message::Reliable(number) => self.send_control(id, &[Message::Ack(number)]),
                 Message::Ack(number) => self.reliable.acknowledged(number, id),
                 Message::LinkDown(notice) => self.on_link_down(now, &notice),
                 Message::AnchorRequest(originators) => {
@@ -166,7 +174,7 @@ impl Node {
             return;
         };
         if let Some((since, wait)) = link.sync.ask() {
-            self.send_control(now, id, &[Message::Sync(since)]);
+            self.send_control(id, &[Message::Sync(since)]);
             self.timers.set(now + wait, Timer::Sync(id, serial));
         }
     }

@@ -2,14 +2,14 @@
 //! this node come in. Nothing is allocated per packet once the queues are warm; a relay copies a payload and seals a
 //! header of twenty bytes.
 
-use core::net::SocketAddr;
 use std::collections::VecDeque;
 
+use super::links::Place;
 use super::{Checksum, Node};
 use crate::identity::ShortId;
 use crate::link::routing_header::INITIAL_TTL;
 use crate::link::session::DATA_HEADER_LEN;
-use crate::link::{LinkIndex, OpenedData, Part, PayloadKind, RoutingHeader};
+use crate::link::{OpenedData, Part, PayloadKind, RoutingHeader};
 use crate::packet::icmpv6::{self, MAX_ERROR_LEN, Problem};
 use crate::packet::inner::Compressed;
 use crate::packet::ipv6::HEADER_LEN;
@@ -18,7 +18,7 @@ use crate::routing::LinkId;
 use crate::routing::mtu;
 use crate::session::{self, Opened, sealed_len};
 use crate::time::Instant;
-use crate::transmit::{Destination, InterfaceId, TransmitQueue};
+use crate::transmit::{Destination, TransmitQueue};
 
 /// First halves that wait for their second ones.
 const HALVES_MAX: usize = 16;
@@ -200,25 +200,13 @@ impl Node {
         }
     }
 
-    pub(super) fn receive_data(
-        &mut self,
-        now: Instant,
-        interface: InterfaceId,
-        from: SocketAddr,
-        datagram: &mut [u8],
-    ) -> bool {
-        let index = datagram.get(1..).and_then(|rest| rest.first_chunk::<4>());
-        let Some(index) = index.map(|bytes| LinkIndex(u32::from_be_bytes(*bytes))) else {
+    pub(super) fn receive_data(&mut self, now: Instant, from: Place, datagram: &mut [u8]) -> bool {
+        let Some((id, index)) = self.link_of_frame(now, from, datagram) else {
             return false;
         };
-        let id = self.links.by_index(index);
-        let Some((id, link)) = id.and_then(|id| Some((id, self.links.get_mut(id)?))) else {
-            self.unknown_frame(now, interface, from);
+        let Some(link) = self.links.get_mut(id) else {
             return false;
         };
-        if link.interface != interface {
-            return false;
-        }
         let opened = link
             .receiver(now, index)
             .map(|receiver| receiver.open_data(datagram));

@@ -1,19 +1,19 @@
 //! Finding neighbours: beacons are answered, the lower short id starts the handshake, at most four run at once on an
 //! interface, so that forged beacons do not buy curve work.
 
-use core::net::SocketAddr;
+mod handshakes;
+
 use core::time::Duration;
 use std::collections::BTreeMap;
 
 use rand_core::CryptoRng;
 
 use super::link::{Link, LinkState};
-use super::links::index_at;
+use super::links::Place;
 use super::{Node, Timer};
-use crate::crypto::cookie::{Admission, CookieGate, address_bytes};
+use crate::crypto::cookie::CookieGate;
 use crate::identity::ShortId;
-use crate::link::handshake::{self, responder_mac_keys};
-use crate::link::{Beacon, Established, Initiator, LinkError, LinkIndex, Responder};
+use crate::link::{Beacon, Initiator, LinkIndex, Responder};
 use crate::message::Message;
 use crate::packet::bucket::TokenBucket;
 use crate::routing::LinkId;
@@ -32,8 +32,7 @@ const NEIGHBOURS_WANTED: usize = 12;
 const ANSWER_INTERVAL: Duration = Duration::from_millis(100);
 /// A neighbour that was heard this recently is not taken for restarted.
 const HEARD_RECENTLY: Duration = Duration::from_millis(300);
-/// Handshakes that wait for their third message, and for how long.
-const RESPONDERS_MAX: usize = 64;
+/// How long a handshake waits for its third message.
 const RESPONDER_KEPT: Duration = Duration::from_secs(5);
 const ANSWERED_MAX: usize = 256;
 const WANTED_MAX: usize = 64;
@@ -45,8 +44,7 @@ const TIDY_INTERVAL: Duration = Duration::from_secs(10);
 /// A handshake this node began.
 #[derive(Debug)]
 struct Attempt {
-    interface: InterfaceId,
-    transport: SocketAddr,
+    place: Place,
     initiator: Initiator,
     /// The last message and the link it is for, once there is one.
     third: Option<(Vec<u8>, LinkId, u32)>,
@@ -56,8 +54,7 @@ struct Attempt {
 /// A handshake somebody else began.
 #[derive(Debug)]
 struct Pending {
-    interface: InterfaceId,
-    transport: SocketAddr,
+    place: Place,
     responder: Responder,
     since: Instant,
 }
@@ -66,9 +63,9 @@ struct Pending {
 #[derive(Debug)]
 pub(super) struct Discovery {
     attempts: BTreeMap<u32, Attempt>,
-    wanted: BTreeMap<(InterfaceId, SocketAddr), ShortId>,
+    wanted: BTreeMap<Place, ShortId>,
     pending: BTreeMap<u32, Pending>,
-    answered: BTreeMap<(InterfaceId, SocketAddr), Instant>,
+    answered: BTreeMap<Place, Instant>,
     gate: CookieGate,
     load: TokenBucket,
 }
@@ -87,23 +84,22 @@ impl Discovery {
 
     pub(super) fn forget_interface(&mut self, interface: InterfaceId) {
         self.attempts
-            .retain(|_, attempt| attempt.interface != interface);
+            .retain(|_, attempt| attempt.place.interface != interface);
         self.pending
-            .retain(|_, pending| pending.interface != interface);
-        self.wanted.retain(|(wanted, _), _| *wanted != interface);
+            .retain(|_, pending| pending.place.interface != interface);
+        self.wanted
+            .retain(|wanted, _| wanted.interface != interface);
     }
 
     fn running(&self, interface: InterfaceId) -> usize {
         self.attempts
             .values()
-            .filter(|attempt| attempt.interface == interface)
+            .filter(|attempt| attempt.place.interface == interface)
             .count()
     }
 
-    fn tries(&self, interface: InterfaceId, transport: SocketAddr) -> bool {
-        self.attempts
-            .values()
-            .any(|attempt| attempt.interface == interface && attempt.transport == transport)
+    fn tries(&self, place: Place) -> bool {
+        self.attempts.values().any(|attempt| attempt.place == place)
     }
 }
 
@@ -117,13 +113,7 @@ impl Node {
         }
     }
 
-    pub(super) fn receive_beacon(
-        &mut self,
-        now: Instant,
-        interface: InterfaceId,
-        from: SocketAddr,
-        datagram: &[u8],
-    ) -> bool {
+    pub(super) fn receive_beacon(&mut self, now: Instant, from: Place, datagram: &[u8]) -> bool {
         let Ok(beacon) = Beacon::decode(datagram) else {
             return false;
         };
@@ -131,11 +121,11 @@ impl Node {
             return true;
         }
         if !beacon.is_answer {
-            self.somebody(now, interface, from, beacon.sender);
+            self.somebody(now, from, beacon.sender);
             return true;
         }
         // An answer: whoever sends it has no session with us.
-        let link = self.links.by_transport(interface, from);
+        let link = self.links.by_place(from);
         if let Some(link) = link.and_then(|link| self.links.get_mut(link)) {
             match link.state {
                 LinkState::Up if now.since(link.last_heard) < HEARD_RECENTLY => return true,
@@ -143,32 +133,26 @@ impl Node {
                 LinkState::Up | LinkState::Unconfirmed => {}
             }
         }
-        self.link_or_answer(now, interface, from, beacon.sender);
+        self.link_or_answer(now, from, beacon.sender);
         true
     }
 
     /// Somebody without a session was heard.
-    fn somebody(
-        &mut self,
-        now: Instant,
-        interface: InterfaceId,
-        from: SocketAddr,
-        sender: ShortId,
-    ) {
-        if self.discovery.tries(interface, from) {
+    fn somebody(&mut self, now: Instant, from: Place, sender: ShortId) {
+        if self.discovery.tries(from) {
             return;
         }
-        if let Some(link) = self.links.by_transport(interface, from)
+        if let Some(link) = self.links.by_place(from)
             && self.try_resume(now, link)
         {
             return;
         }
-        self.link_or_answer(now, interface, from, sender);
+        self.link_or_answer(now, from, sender);
     }
 
     /// A frame came that belongs to no session here. Who sent it is unknown unless there is a link to that address.
-    pub(super) fn unknown_frame(&mut self, now: Instant, interface: InterfaceId, from: SocketAddr) {
-        match self.links.by_transport(interface, from) {
+    pub(super) fn unknown_frame(&mut self, now: Instant, from: Place) {
+        match self.links.by_place(from) {
             Some(id) => {
                 let Some(short) = self.links.get(id).map(|link| link.short) else {
                     return;
@@ -177,10 +161,10 @@ impl Node {
                     // It may have suspended this link: anything in the session brings it back.
                     self.probe_once(now, id);
                 } else {
-                    self.somebody(now, interface, from, short);
+                    self.somebody(now, from, short);
                 }
             }
-            None => self.answer_with_beacon(now, interface, from),
+            None => self.answer_with_beacon(now, from),
         }
     }
 
@@ -203,30 +187,24 @@ impl Node {
                 .is_none_or(|tried| now.since(tried) >= ANSWER_INTERVAL)
         {
             link.resumed_try = Some(now);
-            self.send_control(now, id, &[Message::Probe]);
+            self.send_control(id, &[Message::Probe]);
         }
     }
 
-    fn link_or_answer(
-        &mut self,
-        now: Instant,
-        interface: InterfaceId,
-        from: SocketAddr,
-        sender: ShortId,
-    ) {
-        if !self.wants(interface, sender) {
+    fn link_or_answer(&mut self, now: Instant, from: Place, sender: ShortId) {
+        if !self.wants(from.interface, sender) {
             return;
         }
         if self.identity.short_id() < sender {
-            if self.discovery.tries(interface, from) {
+            if self.discovery.tries(from) {
                 return;
             }
             if self.discovery.wanted.len() < WANTED_MAX {
-                self.discovery.wanted.insert((interface, from), sender);
+                self.discovery.wanted.insert(from, sender);
             }
-            self.next_attempts(now, interface);
+            self.next_attempts(now, from.interface);
         } else {
-            self.answer_with_beacon(now, interface, from);
+            self.answer_with_beacon(now, from);
         }
     }
 
@@ -239,19 +217,22 @@ impl Node {
             || links.any(|(_, link)| link.short == sender)
     }
 
-    fn answer_with_beacon(&mut self, now: Instant, interface: InterfaceId, from: SocketAddr) {
-        let key = (interface, from);
-        let last = self.discovery.answered.get(&key);
+    fn answer_with_beacon(&mut self, now: Instant, to: Place) {
+        let last = self.discovery.answered.get(&to);
         if last.is_some_and(|last| now.since(*last) < ANSWER_INTERVAL) {
             return;
         }
         if self.discovery.answered.len() >= ANSWERED_MAX {
             self.discovery.answered.clear();
         }
-        self.discovery.answered.insert(key, now);
+        self.discovery.answered.insert(to, now);
         let beacon = self.beacon(true).encode();
+        self.send_to(to, &beacon);
+    }
+
+    fn send_to(&mut self, to: Place, datagram: &[u8]) {
         self.transmit
-            .push(interface, Destination::Unicast(from), &beacon);
+            .push(to.interface, Destination::Unicast(to.transport), datagram);
     }
 
     fn next_attempts(&mut self, now: Instant, interface: InterfaceId) {
@@ -263,16 +244,16 @@ impl Node {
                 .discovery
                 .wanted
                 .iter()
-                .filter(|((wanted, _), _)| *wanted == interface)
-                .map(|((_, transport), peer)| (*transport, *peer))
+                .filter(|(place, _)| place.interface == interface)
+                .map(|(place, peer)| (*place, *peer))
                 .collect();
             if waiting.is_empty() {
                 return;
             }
             // Any of them, or one would be everybody's neighbour; and not if it became one too many meanwhile.
-            let (transport, peer) = waiting[self.rng.u32() as usize % waiting.len()];
-            self.discovery.wanted.remove(&(interface, transport));
-            if self.discovery.tries(interface, transport) || !self.wants(interface, peer) {
+            let (place, peer) = waiting[self.rng.u32() as usize % waiting.len()];
+            self.discovery.wanted.remove(&place);
+            if self.discovery.tries(place) || !self.wants(interface, peer) {
                 continue;
             }
             let index = self.unused_index();
@@ -283,8 +264,7 @@ impl Node {
             self.discovery.attempts.insert(
                 index.0,
                 Attempt {
-                    interface,
-                    transport,
+                    place,
                     initiator,
                     third: None,
                     tries: 0,
@@ -327,8 +307,8 @@ impl Node {
                 Some((third, _, _)) => third,
                 None => attempt.initiator.message(),
             };
-            let to = Destination::Unicast(attempt.transport);
-            self.transmit.push(attempt.interface, to, message);
+            let to = Destination::Unicast(attempt.place.transport);
+            self.transmit.push(attempt.place.interface, to, message);
         }
     }
 
@@ -344,7 +324,7 @@ impl Node {
         {
             self.links.remove(id, false);
         }
-        self.next_attempts(now, attempt.interface);
+        self.next_attempts(now, attempt.place.interface);
     }
 
     /// The neighbour was heard in the session of a handshake: no more messages are needed.
@@ -356,218 +336,6 @@ impl Node {
                 .is_none_or(|(_, _, of)| *of != serial)
         });
         self.next_attempts(now, interface);
-    }
-
-    pub(super) fn receive_first(
-        &mut self,
-        now: Instant,
-        interface: InterfaceId,
-        from: SocketAddr,
-        datagram: &[u8],
-    ) -> bool {
-        let Some(remote) = handshake::sender_index(datagram) else {
-            return false;
-        };
-        let again = self.discovery.pending.values().find(|pending| {
-            pending.interface == interface
-                && pending.transport == from
-                && pending.responder.remote_index() == remote
-        });
-        if let Some(pending) = again {
-            let to = Destination::Unicast(from);
-            self.transmit
-                .push(interface, to, pending.responder.message());
-            return true;
-        }
-        let keys = responder_mac_keys(self.identity.short_id());
-        let is_calm = self.discovery.load.is_calm(now);
-        let source = address_bytes(&from);
-        match handshake::admit(
-            &self.discovery.gate,
-            now,
-            &keys,
-            datagram,
-            &source,
-            !is_calm,
-        ) {
-            Admission::Forget => return false,
-            Admission::NeedsCookie => {
-                let gate = &self.discovery.gate;
-                let rng = self.rng.inner();
-                if let Some(reply) =
-                    handshake::cookie_reply(gate, now, &keys, datagram, &source, rng)
-                {
-                    self.transmit
-                        .push(interface, Destination::Unicast(from), &reply);
-                }
-                return true;
-            }
-            Admission::Proceed => {}
-        }
-        if !self.discovery.load.allow(now) {
-            return true;
-        }
-        let index = self.unused_index();
-        let mut rng = self.rng.fork();
-        let Ok(responder) = Responder::accept(&self.party(), index, datagram, rng.inner()) else {
-            return false;
-        };
-        self.transmit
-            .push(interface, Destination::Unicast(from), responder.message());
-        if self.discovery.pending.len() >= RESPONDERS_MAX {
-            let oldest = self
-                .discovery
-                .pending
-                .iter()
-                .min_by_key(|(_, pending)| pending.since)
-                .map(|(index, _)| *index);
-            if let Some(oldest) = oldest {
-                self.discovery.pending.remove(&oldest);
-            }
-        }
-        self.discovery.pending.insert(
-            index.0,
-            Pending {
-                interface,
-                transport: from,
-                responder,
-                since: now,
-            },
-        );
-        true
-    }
-
-    pub(super) fn receive_second(
-        &mut self,
-        now: Instant,
-        interface: InterfaceId,
-        from: SocketAddr,
-        datagram: &[u8],
-    ) -> bool {
-        let Some(index) = index_at(datagram, 5) else {
-            return false;
-        };
-        let Some(mut attempt) = self.discovery.attempts.remove(&index) else {
-            return false;
-        };
-        if attempt.interface != interface || attempt.transport != from || attempt.third.is_some() {
-            let answered = attempt.third.is_some();
-            self.discovery.attempts.insert(index, attempt);
-            if answered {
-                self.send_attempt(index);
-            }
-            return answered;
-        }
-        match attempt.initiator.finish(now, &self.party(), datagram) {
-            Ok((third, established)) => {
-                let installed = self.install(now, interface, from, established);
-                if let Some((id, serial)) = installed {
-                    attempt.third = Some((third, id, serial));
-                    attempt.tries = 0;
-                    self.discovery.attempts.insert(index, attempt);
-                    self.send_attempt(index);
-                }
-                installed.is_some()
-            }
-            Err(LinkError::Mac | LinkError::Index | LinkError::Length { .. }) => {
-                self.discovery.attempts.insert(index, attempt);
-                false
-            }
-            Err(_) => {
-                self.next_attempts(now, interface);
-                false
-            }
-        }
-    }
-
-    pub(super) fn receive_third(
-        &mut self,
-        now: Instant,
-        interface: InterfaceId,
-        from: SocketAddr,
-        datagram: &[u8],
-    ) -> bool {
-        let Some(index) = index_at(datagram, 1) else {
-            return false;
-        };
-        if let Some(link) = self.links.by_index(LinkIndex(index)) {
-            // The link is up, our first frame in it was lost.
-            self.probe_once(now, link);
-            return true;
-        }
-        let Some(mut pending) = self.discovery.pending.remove(&index) else {
-            return false;
-        };
-        match pending.responder.finish(now, &self.party(), datagram) {
-            Ok(established) => match self.install(now, interface, from, established) {
-                Some((id, _)) => {
-                    self.confirm(now, id);
-                    true
-                }
-                None => false,
-            },
-            Err(LinkError::Index | LinkError::Length { .. }) => {
-                self.discovery.pending.insert(index, pending);
-                false
-            }
-            Err(_) => false,
-        }
-    }
-
-    pub(super) fn receive_cookie(
-        &mut self,
-        now: Instant,
-        interface: InterfaceId,
-        from: SocketAddr,
-        datagram: &[u8],
-    ) -> bool {
-        let Some(index) = index_at(datagram, 1) else {
-            return false;
-        };
-        if let Some(attempt) = self.discovery.attempts.get_mut(&index)
-            && attempt.interface == interface
-            && attempt.transport == from
-            && attempt.initiator.take_cookie(now, datagram).is_ok()
-        {
-            self.send_attempt(index);
-            return true;
-        }
-        false
-    }
-
-    /// A handshake ended: the link takes the place of an earlier one to the same neighbour.
-    fn install(
-        &mut self,
-        now: Instant,
-        interface: InterfaceId,
-        from: SocketAddr,
-        established: Established,
-    ) -> Option<(LinkId, u32)> {
-        let mtu_class = self.interfaces.get(&interface)?.mtu_class;
-        let address = established.peer_address;
-        let before = self
-            .links
-            .on(interface)
-            .find(|(_, link)| link.address == address)
-            .map(|(id, _)| id)
-            .or_else(|| self.links.by_transport(interface, from));
-        let serial = self.links.next_serial();
-        let mut link = Link::new(now, serial, interface, from, established, mtu_class);
-        if let Some(id) = before {
-            let was_up = self.links.get(id).is_some_and(Link::is_up);
-            let same = self.links.get(id).is_some_and(|old| old.address == address);
-            if let Some(old) = self.links.remove(id, same)
-                && same
-            {
-                link.inherit(now, old);
-            }
-            if was_up {
-                self.router.link_down(now, id);
-            }
-        }
-        let id = self.links.insert(before, link)?;
-        self.counters.handshakes += 1;
-        Some((id, serial))
     }
 
     pub(super) fn start_tidying(&mut self, now: Instant) {
@@ -587,12 +355,12 @@ impl Node {
             .links
             .iter()
             .filter(|(_, link)| link.is_up() && link.session.needs_rekey(now) && me < link.short)
-            .map(|(_, link)| ((link.interface, link.transport), link.short))
+            .map(|(_, link)| (link.place(), link.short))
             .collect();
         for (place, peer) in old {
-            if !self.discovery.tries(place.0, place.1) {
+            if !self.discovery.tries(place) {
                 self.discovery.wanted.insert(place, peer);
-                self.next_attempts(now, place.0);
+                self.next_attempts(now, place.interface);
             }
         }
         self.start_tidying(now);

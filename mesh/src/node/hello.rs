@@ -251,9 +251,9 @@ impl Node {
     }
 
     /// Sends one neighbour everything that changed after version `since`; from 0 the whole table.
-    pub(super) fn send_table(&mut self, now: Instant, link: LinkId, since: u32) {
+    pub(super) fn send_table(&mut self, link: LinkId, since: u32) {
         for frame in self.frames_since(since, None) {
-            self.send_control(now, link, &frame);
+            self.send_control(link, &frame);
         }
     }
 
@@ -330,7 +330,7 @@ impl Node {
     }
 
     /// One frame for one neighbour.
-    pub(super) fn send_control(&mut self, _now: Instant, link: LinkId, messages: &[Message]) {
+    pub(super) fn send_control(&mut self, link: LinkId, messages: &[Message]) {
         let mut plaintext = core::mem::take(&mut self.scratch);
         plaintext.clear();
         messages

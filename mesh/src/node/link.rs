@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use super::links::Place;
 use crate::identity::{NodeAddress, ShortId};
 use crate::link::{Established, GroupReceiver, LinkIndex, LinkReceiver, LinkSession};
 use crate::neighbour::liveness::{SUSPENDED_KEPT, Suspicion};
@@ -66,15 +67,14 @@ impl Link {
     pub(super) fn new(
         now: Instant,
         serial: u32,
-        interface: InterfaceId,
-        transport: SocketAddr,
+        place: Place,
         established: Established,
         mtu_class: u8,
     ) -> Self {
         Self {
             serial,
-            interface,
-            transport,
+            interface: place.interface,
+            transport: place.transport,
             address: established.peer_address,
             short: established.peer_address.short_id(),
             session: established.session,
@@ -104,6 +104,13 @@ impl Link {
         self.group = group;
         self.throughput_kbps = before.throughput_kbps;
         self.old = Some((before.session.into_receiver(), now + OLD_SESSION_KEPT));
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place {
+            interface: self.interface,
+            transport: self.transport,
+        }
     }
 
     pub(super) fn is_up(&self) -> bool {

@@ -8,12 +8,19 @@ use crate::link::LinkIndex;
 use crate::routing::LinkId;
 use crate::transmit::InterfaceId;
 
+/// Where somebody is: an interface, and the address there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) interface: InterfaceId,
+    pub(super) transport: SocketAddr,
+}
+
 /// The table of links.
 #[derive(Debug, Default)]
 pub(super) struct Links {
     slots: Vec<Option<Box<Link>>>,
     by_index: BTreeMap<LinkIndex, LinkId>,
-    by_transport: BTreeMap<(InterfaceId, SocketAddr), LinkId>,
+    by_place: BTreeMap<Place, LinkId>,
     last_serial: u32,
 }
 
@@ -35,8 +42,8 @@ impl Links {
         self.by_index.get(&index).copied()
     }
 
-    pub(super) fn by_transport(&self, interface: InterfaceId, from: SocketAddr) -> Option<LinkId> {
-        self.by_transport.get(&(interface, from)).copied()
+    pub(super) fn by_place(&self, place: Place) -> Option<LinkId> {
+        self.by_place.get(&place).copied()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (LinkId, &Link)> {
@@ -74,8 +81,7 @@ impl Links {
             }
         };
         self.by_index.insert(link.session.local_index(), id);
-        self.by_transport
-            .insert((link.interface, link.transport), id);
+        self.by_place.insert(link.place(), id);
         self.slots[id.slot()] = Some(Box::new(link));
         Some(id)
     }
@@ -83,7 +89,7 @@ impl Links {
     /// Takes a link out. Its replaced session is forgotten, its current index stays known if `keep_index`.
     pub(super) fn remove(&mut self, id: LinkId, keep_index: bool) -> Option<Link> {
         let mut link = *self.slots.get_mut(id.slot())?.take()?;
-        self.by_transport.remove(&(link.interface, link.transport));
+        self.by_place.remove(&link.place());
         if let Some(old) = link.drop_old() {
             self.by_index.remove(&old);
         }

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `discovery` | beacons and handshakes |
+//! | `discovery` | beacons, whom to begin a handshake with, and its messages |
 //! | `link`, `links` | what is kept of a link |
 //! | `watch` | links that come up, fall silent, resume and die |
 //! | `hello` | HELLO and announcements, per interface |
@@ -28,7 +28,7 @@ use std::sync::Arc;
 use self::data::Halves;
 use self::discovery::Discovery;
 use self::hello::Interface;
-use self::links::Links;
+use self::links::{Links, Place};
 use self::reliable::Reliable;
 pub use self::view::{
     Counters, Event, InterfaceConfig, Medium, NeighbourView, NodeConfig, RouteView,
@@ -209,7 +209,10 @@ impl Node {
         match peer {
             None => interface.throughput_kbps = kbps,
             Some(peer) => {
-                let link = self.links.by_transport(id, peer);
+                let link = self.links.by_place(Place {
+                    interface: id,
+                    transport: peer,
+                });
                 if let Some(link) = link.and_then(|link| self.links.get_mut(link)) {
                     link.throughput_kbps = kbps;
                 }
@@ -237,14 +240,17 @@ impl Node {
 
     /// The operating system says that a neighbour is out of reach (its WiFi peering ended): its link goes down at once.
     pub fn link_lost(&mut self, now: Instant, interface: InterfaceId, transport: SocketAddr) {
-        if let Some(link) = self.links.by_transport(interface, transport) {
+        if let Some(link) = self.links.by_place(Place {
+            interface,
+            transport,
+        }) {
             self.suspend(now, link);
             self.pump(now);
         }
     }
 
     /// Tells all neighbours that this node stops, so that they need not find out.
-    pub fn say_goodbye(&mut self, now: Instant) {
+    pub fn say_goodbye(&mut self) {
         let links: Vec<_> = self
             .links
             .iter()
@@ -252,7 +258,7 @@ impl Node {
             .map(|(id, _)| id)
             .collect();
         for link in links {
-            self.send_control(now, link, &[crate::message::Message::Goodbye]);
+            self.send_control(link, &[crate::message::Message::Goodbye]);
         }
     }
 
@@ -267,17 +273,21 @@ impl Node {
         if !self.interfaces.contains_key(&interface) {
             return;
         }
+        let from = Place {
+            interface,
+            transport: from,
+        };
         let accepted = match FrameType::of(datagram) {
             Ok(FrameType::Data | FrameType::DataFirst | FrameType::DataSecond) => {
-                self.receive_data(now, interface, from, datagram)
+                self.receive_data(now, from, datagram)
             }
-            Ok(FrameType::Control) => self.receive_control(now, interface, from, datagram),
-            Ok(FrameType::Broadcast) => self.receive_broadcast(now, interface, from, datagram),
-            Ok(FrameType::Beacon) => self.receive_beacon(now, interface, from, datagram),
-            Ok(FrameType::Handshake1) => self.receive_first(now, interface, from, datagram),
-            Ok(FrameType::Handshake2) => self.receive_second(now, interface, from, datagram),
-            Ok(FrameType::Handshake3) => self.receive_third(now, interface, from, datagram),
-            Ok(FrameType::Cookie) => self.receive_cookie(now, interface, from, datagram),
+            Ok(FrameType::Control) => self.receive_control(now, from, datagram),
+            Ok(FrameType::Broadcast) => self.receive_broadcast(now, from, datagram),
+            Ok(FrameType::Beacon) => self.receive_beacon(now, from, datagram),
+            Ok(FrameType::Handshake1) => self.receive_first(now, from, datagram),
+            Ok(FrameType::Handshake2) => self.receive_second(now, from, datagram),
+            Ok(FrameType::Handshake3) => self.receive_third(now, from, datagram),
+            Ok(FrameType::Cookie) => self.receive_cookie(now, from, datagram),
             Err(_) => false,
         };
         if !accepted {
@@ -462,7 +472,7 @@ impl Node {
 
     /// Says these messages to all neighbours, whether they are true or not.
     #[cfg(feature = "sim")]
-    pub fn say(&mut self, _now: Instant, messages: &[crate::message::Message]) {
+    pub fn say(&mut self, messages: &[crate::message::Message]) {
         let ids: Vec<_> = self.interfaces.keys().copied().collect();
         for id in ids {
             self.send_to_all(id, messages);

@@ -101,7 +101,7 @@ impl Node {
             } => self.entries_of(&subjects, with_anchors),
         };
         messages.insert(0, Message::Reliable(number));
-        self.send_control(now, link, &messages);
+        self.send_control(link, &messages);
         self.timers.set(now + RETRANSMIT, Timer::Retransmit(number));
     }
 }

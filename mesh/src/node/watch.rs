@@ -68,7 +68,7 @@ impl Node {
     fn resume(&mut self, now: Instant, id: LinkId) {
         self.counters.links_resumed += 1;
         self.bring_up(now, id);
-        self.send_control(now, id, &[Message::Sync(0)]);
+        self.send_control(id, &[Message::Sync(0)]);
     }
 
     fn bring_up(&mut self, now: Instant, id: LinkId) {
@@ -89,7 +89,7 @@ impl Node {
             .and_then(|interface| interface.throughput_kbps);
         let cost = link.cost(kbps);
         self.router.link_up(now, id, short, cost, class);
-        self.send_table(now, id, 0);
+        self.send_table(id, 0);
         self.expect_hello(now, id, FIRST_HELLO);
         self.hurry(now);
         self.events.push_back(Event::NeighbourUp(address));
@@ -225,7 +225,7 @@ impl Node {
                 self.expect_hello(now, id, interval);
             }
             Verdict::Probe(wait) => {
-                self.send_control(now, id, &[Message::Probe]);
+                self.send_control(id, &[Message::Probe]);
                 self.timers.set(now + wait, Timer::Probe(id, serial));
             }
             Verdict::Dead => self.suspend(now, id),

@@ -7,7 +7,6 @@ use super::freshness::Freshness;
 use super::metric::Cost;
 use super::router::{Output, Router, Subject};
 use crate::message::{Entry, EntryRoute, hint_of};
-use crate::time::Instant;
 
 /// MTU class of a path of no hops: as large as any.
 const WIDEST: u8 = 15;
@@ -121,7 +120,7 @@ impl Router {
     }
 
     /// Sends a neighbour an anchor and the entry to it.
-    pub(super) fn answer_anchor(&mut self, _now: Instant, link: LinkId, subject: Subject) {
+    pub(super) fn answer_anchor(&mut self, link: LinkId, subject: Subject) {
         if let Some(Output::Answer {
             link: last,
             subjects,

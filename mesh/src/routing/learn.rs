@@ -162,7 +162,7 @@ impl Router {
     /// generation with its disk learns of it and jumps above it.
     fn correct(&mut self, now: Instant, link: LinkId, index: OriginatorIndex) {
         if self.may_introduce(now, link) {
-            self.answer_anchor(now, link, super::router::Subject::Other(index));
+            self.answer_anchor(link, super::router::Subject::Other(index));
         }
     }
 
@@ -296,7 +296,7 @@ impl Router {
                 self.learn(now, from, &entry);
             }
         }
-        self.pass_on_anchor(now, index);
+        self.pass_on_anchor(index);
     }
 
     fn is_signed(&self, record: &AnchorRecord) -> bool {
@@ -358,7 +358,7 @@ impl Router {
     /// A neighbour wants an anchor. One too old to verify today's elements from is refreshed first.
     pub fn on_anchor_request(&mut self, now: Instant, link: LinkId, id: &ShortId) {
         if *id == self.me.short_id() {
-            self.answer_anchor(now, link, super::router::Subject::Own);
+            self.answer_anchor(link, super::router::Subject::Own);
             return;
         }
         let Some(index) = self.table.find(id) else {
@@ -377,13 +377,13 @@ impl Router {
                 }
                 self.fetch_anchor(now, upstream, *id);
             }
-            _ => self.answer_anchor(now, link, super::router::Subject::Other(index)),
+            _ => self.answer_anchor(link, super::router::Subject::Other(index)),
         }
     }
 
-    fn pass_on_anchor(&mut self, now: Instant, index: OriginatorIndex) {
+    fn pass_on_anchor(&mut self, index: OriginatorIndex) {
         for link in self.anchor_waiting.remove(&index).unwrap_or_default() {
-            self.answer_anchor(now, link, super::router::Subject::Other(index));
+            self.answer_anchor(link, super::router::Subject::Other(index));
         }
     }
 }

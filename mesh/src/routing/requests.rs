@@ -172,12 +172,12 @@ impl Router {
             originator.lost_at_ms = millis(now);
             if originator.advertised.is_some() {
                 self.timers
-                    .set(now + RETRACTION_HOLD, Timer::Retract(index, token));
+                    .set(now + RETRACTION_HOLD, Timer::Retract(index));
             }
         }
     }
 
-    pub(super) fn retract_after_hold(&mut self, now: Instant, index: OriginatorIndex, _token: u32) {
+    pub(super) fn retract_after_hold(&mut self, now: Instant, index: OriginatorIndex) {
         if self.get(index).is_some_and(|o| o.selected.is_none()) {
             self.retract(now, index);
         }

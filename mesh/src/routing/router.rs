@@ -88,7 +88,7 @@ pub(super) struct RouterLink {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Timer {
     Request(OriginatorIndex, u32),
-    Retract(OriginatorIndex, u32),
+    Retract(OriginatorIndex),
     Optional(OriginatorIndex),
     SendRequests,
     SendAnswers,
@@ -307,7 +307,7 @@ impl Router {
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
                 Timer::Request(index, token) => self.request_again(now, index, token),
-                Timer::Retract(index, token) => self.retract_after_hold(now, index, token),
+                Timer::Retract(index) => self.retract_after_hold(now, index),
                 Timer::Optional(index) => self.request_better(now, index),
                 Timer::SendRequests => self.send_requests(),
                 Timer::SendAnswers => self.send_answers(),

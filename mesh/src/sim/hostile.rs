@@ -114,7 +114,7 @@ fn lie(world: &mut World, node: usize) {
             hostility.invented += 1;
             hostility.invented
         });
-    world.with_node(node, |now, liar| {
+    world.with_node(node, |_, liar| {
         let version = liar.router().version() + 1_000_000;
         let mut entries = Vec::new();
         for known in liar.router().originators().take(MAX_LIST / 4) {
@@ -166,7 +166,7 @@ fn lie(world: &mut World, node: usize) {
                 cover: None,
                 entries: part.to_vec(),
             };
-            liar.say(now, &[Message::Ogm(ogm)]);
+            liar.say(&[Message::Ogm(ogm)]);
         }
         let requests = victims
             .iter()
@@ -180,28 +180,25 @@ fn lie(world: &mut World, node: usize) {
             })
             .take(MAX_LIST)
             .collect();
-        liar.say(now, &[Message::Requests(requests)]);
+        liar.say(&[Message::Requests(requests)]);
         if let [from, to, ..] = victims[..] {
-            liar.say(
-                now,
-                &[Message::LinkDown(LinkDown {
-                    from,
-                    to,
-                    hops: 255,
-                    link_index: 1,
-                    number: 1,
-                    tag: [0; 16],
-                })],
-            );
+            liar.say(&[Message::LinkDown(LinkDown {
+                from,
+                to,
+                hops: 255,
+                link_index: 1,
+                number: 1,
+                tag: [0; 16],
+            })]);
         }
         // A well-signed originator that does not exist, and one whose signature is wrong.
         let mut seed = fresh;
         seed[..4].copy_from_slice(&invented.to_be_bytes());
         let identity = MeshIdentity::from_seed(&seed);
         let mut record = AnchorRecord::sign(&identity, 1, 1, Element([7; 16]));
-        liar.say(now, &[Message::Anchor(record)]);
+        liar.say(&[Message::Anchor(record)]);
         record.generation = 9;
-        liar.say(now, &[Message::Anchor(record)]);
+        liar.say(&[Message::Anchor(record)]);
     });
 }
 

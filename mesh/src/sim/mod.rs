@@ -5,6 +5,7 @@
 //! | `random` | the run's random numbers |
 //! | `topology` | who hears whom, how well |
 //! | `world` | nodes, time, frames on their way |
+//! | `echo` | the pings between them |
 //! | `measure` | who reaches whom, loops, bytes |
 //! | `scenario` | the named runs and their reports |
 //! | `hostile` | nodes that lie, replay and drop |
@@ -14,6 +15,7 @@
 //! once per link on point-to-point media. Data frames do not count as overhead. Not simulated: CPU time, airtime,
 //! retransmission by the MAC.
 
+mod echo;
 pub mod foreign;
 pub mod hostile;
 pub mod measure;

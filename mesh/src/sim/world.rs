@@ -7,14 +7,13 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::rc::Rc;
 
+use super::echo::{ECHO_REQUEST, echo, sort_packet};
 use super::hostile::Hostility;
 use super::random::Random;
 use super::topology::Topology;
 use crate::deliver::Checksum;
 use crate::identity::{MeshIdentity, NodeAddress};
 use crate::node::{Event as NodeEvent, InterfaceConfig, Medium, Node, NodeConfig};
-use crate::packet::checksum::Sum;
-use crate::packet::ipv6::{HEADER_LEN, Header, ICMPV6};
 use crate::routing::anchor::AnchorRecord;
 use crate::time::Instant;
 use crate::transmit::{Batch, Destination, InterfaceId};
@@ -22,8 +21,6 @@ use crate::transmit::{Batch, Destination, InterfaceId};
 /// Ethernet, IPv6 and UDP headers of every datagram.
 const ENCAPSULATION: usize = 14 + 40 + 8;
 const RADIO: InterfaceId = InterfaceId(0);
-const ECHO_REQUEST: u8 = 128;
-const ECHO_REPLY: u8 = 129;
 /// No node.
 pub const NOBODY: u32 = u32::MAX;
 
@@ -560,56 +557,6 @@ impl World {
         };
         matches!((ends(a, b), ends(b, a)), (Some((x, y)), Some((v, w))) if x == w && y == v)
     }
-}
-
-/// Takes echo requests apart from replies; answers the former.
-fn sort_packet(packet: &[u8], answers: &mut Vec<Vec<u8>>, replies: &mut Vec<u64>) {
-    let Some((header, [kind, _, _, _, number @ ..])) = packet.split_at_checked(HEADER_LEN) else {
-        return;
-    };
-    let (Some(source), Some(destination), Some(number)) = (
-        header[8..24]
-            .first_chunk()
-            .and_then(|bytes| NodeAddress::from_bytes(*bytes)),
-        header[24..40]
-            .first_chunk()
-            .and_then(|bytes| NodeAddress::from_bytes(*bytes)),
-        number.first_chunk::<8>(),
-    ) else {
-        return;
-    };
-    match *kind {
-        ECHO_REQUEST => answers.push(echo(ECHO_REPLY, &destination, &source, number)),
-        ECHO_REPLY => replies.push(u64::from_be_bytes(*number)),
-        _ => {}
-    }
-}
-
-fn echo(kind: u8, source: &NodeAddress, destination: &NodeAddress, number: &[u8; 8]) -> Vec<u8> {
-    let mut body = vec![kind, 0, 0, 0];
-    body.extend_from_slice(number);
-    let sum = Sum::default()
-        .add_pseudo_header(
-            source.as_bytes(),
-            destination.as_bytes(),
-            body.len() as u32,
-            ICMPV6,
-        )
-        .add_bytes(&body)
-        .finish();
-    body[2..4].copy_from_slice(&sum.to_be_bytes());
-    let header = Header {
-        traffic_class: 0,
-        flow_label: 0,
-        payload_len: body.len() as u16,
-        next_header: ICMPV6,
-        hop_limit: 64,
-        source: *source.as_bytes(),
-        destination: *destination.as_bytes(),
-    };
-    let mut packet = header.to_bytes().to_vec();
-    packet.append(&mut body);
-    packet
 }
 
 impl PartialEq for Event {

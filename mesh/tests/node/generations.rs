@@ -104,9 +104,7 @@ mod insiders {
                 freshness: next,
                 hops: 1,
             };
-            lab.with(1, |now, node| {
-                node.say(now, &[Message::Requests(vec![request])])
-            });
+            lab.with(1, |_, node| node.say(&[Message::Requests(vec![request])]));
             lab.run(Duration::from_millis(1050));
         }
         assert!(lab.has_event(0, &Event::PersistGeneration(2)));
@@ -138,7 +136,7 @@ mod insiders {
                 number: 1,
                 tag: [0; 16],
             };
-            lab.with(1, |now, node| node.say(now, &[Message::LinkDown(notice)]));
+            lab.with(1, |_, node| node.say(&[Message::LinkDown(notice)]));
             lab.run(Duration::from_millis(10));
             assert!(lab.is_linked(0, 1));
         }

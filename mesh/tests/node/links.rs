@@ -138,7 +138,7 @@ fn a_link_that_was_silent_for_too_long_needs_a_new_handshake() {
 fn goodbye_ends_a_link_at_once() {
     let mut lab = line(3, 1452);
     lab.take_events(1);
-    lab.with(2, |now, node| node.say_goodbye(now));
+    lab.with(2, |_, node| node.say_goodbye());
     let down = Event::NeighbourDown(lab.address(2));
     let took = lab.wait(SECOND, |lab| lab.has_event(1, &down));
     assert!(took <= Duration::from_millis(2), "{took:?}");

@@ -274,21 +274,23 @@ impl Index {
 
     /// Places of what may be the present version of a replaceable event.
     pub fn at_address(&self, address: u64) -> rusqlite::Result<Vec<Position>> {
-        self.connection
-            .prepare_cached("SELECT segment, offset FROM events WHERE address8 = ?")?
-            .query_map([address.cast_signed()], |row| {
-                Ok(Position {
-                    segment: row.get(0)?,
-                    offset: row.get(1)?,
-                })
-            })?
-            .collect()
+        self.places(
+            "SELECT segment, offset FROM events WHERE address8 = ?",
+            address,
+        )
     }
 
     /// Places of the older versions of a replaceable event that the journal still has.
     pub fn replaced(&self, address: u64) -> rusqlite::Result<Vec<Position>> {
+        self.places(
+            "SELECT segment, offset FROM replaced WHERE address8 = ?",
+            address,
+        )
+    }
+
+    fn places(&self, query: &str, address: u64) -> rusqlite::Result<Vec<Position>> {
         self.connection
-            .prepare_cached("SELECT segment, offset FROM replaced WHERE address8 = ?")?
+            .prepare_cached(query)?
             .query_map([address.cast_signed()], |row| {
                 Ok(Position {
                     segment: row.get(0)?,
