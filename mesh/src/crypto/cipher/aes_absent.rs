@@ -14,8 +14,8 @@ pub(super) const fn processor_has_it() -> bool {
 pub enum AesGcm {}
 
 impl AesGcm {
-    pub(super) fn new(_: &SecretKey) -> Self {
-        unreachable!("a build without AES never agrees on it")
+    pub(super) const fn new(_: &SecretKey) -> Option<Self> {
+        None
     }
 
     pub(super) fn seal(&self, _: &[u8; 12], _: &[u8], _: &mut [u8]) -> [u8; TAG_LEN] {

@@ -64,9 +64,10 @@ impl PacketCipher {
             Suite::ChaCha20Poly1305 => {
                 Self::ChaCha20Poly1305(DataAead::new(kdf::derive(base, purpose, &[])))
             }
-            Suite::Aes256Gcm => {
-                Self::Aes256Gcm(AesGcm::new(&kdf::derive(base, purpose, &[b"aes-256-gcm"])))
-            }
+            Suite::Aes256Gcm => match AesGcm::new(&kdf::derive(base, purpose, &[b"aes-256-gcm"])) {
+                Some(key) => Self::Aes256Gcm(key),
+                None => unreachable!("a build without AES never agrees on it"),
+            },
         }
     }
 
