@@ -8,6 +8,7 @@ use crate::wire::{Reader, Writer};
 pub const BEACON_LEN: usize = 16;
 
 const FLAG_ANSWER: u8 = 1;
+const FLAG_FULL: u8 = 2;
 
 /// What a beacon says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Beacon {
     pub sender: ShortId,
     /// Whether it answers another beacon, to one node only.
     pub is_answer: bool,
+    /// Whether the sender has neighbours enough: it wants no more that it can reach already.
+    pub is_full: bool,
     /// Random at every start of the sender: a new one means that its old links are dead.
     pub epoch: [u8; 4],
     /// What the sender can do beyond the basics; unknown bits are ignored.
@@ -28,7 +31,9 @@ impl Beacon {
         let mut bytes = Vec::with_capacity(BEACON_LEN);
         bytes.put_u8(FrameType::Beacon.byte());
         bytes.put(&self.sender.0);
-        bytes.put_u8(if self.is_answer { FLAG_ANSWER } else { 0 });
+        let answer = if self.is_answer { FLAG_ANSWER } else { 0 };
+        let full = if self.is_full { FLAG_FULL } else { 0 };
+        bytes.put_u8(answer | full);
         bytes.put(&self.epoch);
         bytes.put_u16(self.features);
         let mut frame = [0; BEACON_LEN];
@@ -48,9 +53,12 @@ impl Beacon {
             });
         }
         let mut reader = Reader::new(&datagram[1..]);
+        let sender = ShortId(reader.array()?);
+        let flags = reader.u8()?;
         Ok(Self {
-            sender: ShortId(reader.array()?),
-            is_answer: reader.u8()? & FLAG_ANSWER != 0,
+            sender,
+            is_answer: flags & FLAG_ANSWER != 0,
+            is_full: flags & FLAG_FULL != 0,
             epoch: reader.array()?,
             features: reader.u16()?,
         })
@@ -66,13 +74,14 @@ mod tests {
         let beacon = Beacon {
             sender: ShortId([1, 2, 3, 4, 5, 6, 7, 8]),
             is_answer: true,
+            is_full: true,
             epoch: [9, 10, 11, 12],
             features: 0x0102,
         };
         let bytes = beacon.encode();
         assert_eq!(
             bytes,
-            [0x11, 1, 2, 3, 4, 5, 6, 7, 8, 1, 9, 10, 11, 12, 1, 2]
+            [0x11, 1, 2, 3, 4, 5, 6, 7, 8, 3, 9, 10, 11, 12, 1, 2]
         );
         assert_eq!(Beacon::decode(&bytes), Ok(beacon));
         for len in 0..BEACON_LEN {

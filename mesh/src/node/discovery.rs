@@ -26,10 +26,15 @@ const ATTEMPTS_PER_INTERFACE: usize = 4;
 const RETRY: Duration = Duration::from_millis(60);
 /// ... until these are used up.
 const TRIES: u32 = 9;
-/// Neighbours an interface links up with although they can be reached already.
+/// As many new links as are wanted within this time are a rush.
+const RUSH: Duration = Duration::from_secs(1);
+/// Neighbours an interface links up with although they can be reached already, as far as it has the choice: handshakes
+/// that are on their way when it becomes full are finished.
 const NEIGHBOURS_WANTED: usize = 12;
 /// Nobody is sent unicast beacons or resuming probes oftener than this.
 const ANSWER_INTERVAL: Duration = Duration::from_millis(100);
+/// The same for who has neighbours enough: on a crowded medium, frames of others are always heard.
+const FULL_INTERVAL: Duration = Duration::from_secs(10);
 /// A neighbour that was heard this recently is not taken for restarted.
 const HEARD_RECENTLY: Duration = Duration::from_millis(300);
 /// How long a handshake waits for its third message.
@@ -104,10 +109,12 @@ impl Discovery {
 }
 
 impl Node {
-    pub(super) fn beacon(&self, is_answer: bool) -> Beacon {
+    /// A beacon for all, from an interface without neighbours.
+    pub(super) fn lonely_beacon(&self) -> Beacon {
         Beacon {
             sender: self.identity.short_id(),
-            is_answer,
+            is_answer: false,
+            is_full: false,
             epoch: self.epoch,
             features: 0,
         }
@@ -133,7 +140,11 @@ impl Node {
                 LinkState::Up | LinkState::Unconfirmed => {}
             }
         }
-        self.link_or_answer(now, from, beacon.sender);
+        let is_spare = self.router.next_hop(&beacon.sender).is_some()
+            && !self.is_neighbour(from.interface, beacon.sender);
+        if !beacon.is_full || !is_spare {
+            self.link_or_answer(now, from, beacon.sender);
+        }
         true
     }
 
@@ -192,7 +203,8 @@ impl Node {
     }
 
     fn link_or_answer(&mut self, now: Instant, from: Place, sender: ShortId) {
-        if !self.wants(from.interface, sender) {
+        let on_their_way = self.discovery.running(from.interface);
+        if self.has_enough(now, from.interface, sender, on_their_way) {
             return;
         }
         if self.identity.short_id() < sender {
@@ -208,25 +220,56 @@ impl Node {
         }
     }
 
-    /// Twelve neighbours are enough on one interface, and any that is the only way to somebody. Who is one stays one.
-    fn wants(&self, interface: InterfaceId, sender: ShortId) -> bool {
-        let handshakes = self.discovery.running(interface);
-        let mut links = self.links.on(interface);
-        self.links.up_on(interface).count() + handshakes < NEIGHBOURS_WANTED
-            || self.router.next_hop(&sender).is_none()
-            || links.any(|(_, link)| link.short == sender)
+    /// Whether a link to `sender` is not wanted: with those that are on their way, twelve are enough on one interface, and
+    /// any that is the only way to somebody. Who is one stays one. Those who all call at once may just not be known yet
+    /// to be reachable: they find others.
+    fn has_enough(
+        &self,
+        now: Instant,
+        interface: InterfaceId,
+        sender: ShortId,
+        on_their_way: usize,
+    ) -> bool {
+        let is_young = |link: &Link| now.since(link.session.since()) < RUSH;
+        let up = self.links.up_on(interface);
+        let ages: Vec<_> = up.map(|(_, link)| is_young(link)).collect();
+        let is_rush = ages.iter().filter(|young| **young).count() >= NEIGHBOURS_WANTED;
+        ages.len() + on_their_way >= NEIGHBOURS_WANTED
+            && !self.is_neighbour(interface, sender)
+            && (is_rush || self.router.next_hop(&sender).is_some())
+    }
+
+    fn is_neighbour(&self, interface: InterfaceId, sender: ShortId) -> bool {
+        self.links
+            .on(interface)
+            .any(|(_, link)| link.short == sender)
+    }
+
+    fn is_full(&self, interface: InterfaceId) -> bool {
+        self.links.up_on(interface).count() >= NEIGHBOURS_WANTED
     }
 
     fn answer_with_beacon(&mut self, now: Instant, to: Place) {
+        let is_full = self.is_full(to.interface);
+        let interval = if is_full {
+            FULL_INTERVAL
+        } else {
+            ANSWER_INTERVAL
+        };
         let last = self.discovery.answered.get(&to);
-        if last.is_some_and(|last| now.since(*last) < ANSWER_INTERVAL) {
+        if last.is_some_and(|last| now.since(*last) < interval) {
             return;
         }
         if self.discovery.answered.len() >= ANSWERED_MAX {
             self.discovery.answered.clear();
         }
         self.discovery.answered.insert(to, now);
-        let beacon = self.beacon(true).encode();
+        let beacon = Beacon {
+            is_answer: true,
+            is_full,
+            ..self.lonely_beacon()
+        };
+        let beacon = beacon.encode();
         self.send_to(to, &beacon);
     }
 
@@ -253,7 +296,9 @@ impl Node {
             // Any of them, or one would be everybody's neighbour; and not if it became one too many meanwhile.
             let (place, peer) = waiting[self.rng.u32() as usize % waiting.len()];
             self.discovery.wanted.remove(&place);
-            if self.discovery.tries(place) || !self.wants(interface, peer) {
+            if self.discovery.tries(place)
+                || self.has_enough(now, interface, peer, self.discovery.running(interface))
+            {
                 continue;
             }
             let index = self.unused_index();
@@ -349,7 +394,7 @@ impl Node {
             .retain(|_, pending| now.since(pending.since) < RESPONDER_KEPT);
         self.discovery
             .answered
-            .retain(|_, at| now.since(*at) < ANSWER_INTERVAL);
+            .retain(|_, at| now.since(*at) < FULL_INTERVAL);
         let me = self.identity.short_id();
         let old: Vec<_> = self
             .links

@@ -133,7 +133,7 @@ impl Node {
                 .map(|peer| Destination::Unicast(*peer))
                 .collect(),
         };
-        let beacon = self.beacon(false).encode();
+        let beacon = self.lonely_beacon().encode();
         for to in lonely {
             self.transmit.push(id, to, &beacon);
         }

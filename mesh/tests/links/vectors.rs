@@ -86,6 +86,7 @@ fn frames() -> Value {
     let beacon = Beacon {
         sender: ShortId(*b"\x01\x02\x03\x04\x05\x06\x07\x08"),
         is_answer: true,
+        is_full: false,
         epoch: [9, 8, 7, 6],
         features: 0x0304,
     };

@@ -149,6 +149,12 @@ impl Node {
             return false;
         };
         match pending.responder.finish(now, &self.party(), datagram) {
+            // Callers do not know how many others call.
+            Ok(established)
+                if self.has_enough(now, from.interface, established.peer_address.short_id(), 0) =>
+            {
+                true
+            }
             Ok(established) => match self.install(now, from, established) {
                 Some((id, _)) => {
                     self.confirm(now, id);
