@@ -318,18 +318,24 @@ impl Router {
         let Some(index) = self.table.find(&request.originator) else {
             return;
         };
-        // Whoever asks me has no route: if it was my next hop, it is none any more.
-        if self.get(index).is_some_and(|o| o.selected == Some(link)) {
-            if let Some(originator) = self.get_mut(index) {
-                originator.forget(link);
-            }
+        let Some(originator) = self.get_mut(index) else {
+            return;
+        };
+        let generation = originator.anchor.generation;
+        let wanted = Freshness::from_wire(request.freshness, generation);
+        // Whoever asks me has no route: if it was my next hop, it is none any more. But a request that its sender's
+        // route satisfies is a late copy of one from before.
+        let is_late = originator.over(link).is_some_and(|stored| {
+            let seq = stored.seq;
+            Freshness { generation, seq } >= wanted
+        });
+        if originator.selected == Some(link) && !is_late {
+            originator.forget(link);
             self.recompute(now, index);
         }
         let Some(originator) = self.get(index) else {
             return;
         };
-        let generation = originator.anchor.generation;
-        let wanted = Freshness::from_wire(request.freshness, generation);
         let advertised = originator.advertised.map(|said| Freshness {
             generation,
             seq: said.distance.seq,

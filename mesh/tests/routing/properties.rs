@@ -63,11 +63,16 @@ fn apply(net: &mut Net, change: Change) {
     }
 }
 
-/// The same cases at every run, unless `PROPTEST_RNG_SEED` asks for others.
+/// The same cases at every run, unless `PROPTEST_RNG_SEED` asks for others and `PROPTEST_CASES` for more.
 fn config() -> ProptestConfig {
     let chosen = ProptestConfig::default();
     ProptestConfig {
-        cases: 48,
+        cases: if std::env::var_os("PROPTEST_CASES").is_some() {
+            chosen.cases
+        } else {
+            48
+        },
+        failure_persistence: None,
         max_shrink_iters: 200,
         rng_seed: match chosen.rng_seed {
             RngSeed::Random => RngSeed::Fixed(20_261_122),
@@ -154,4 +159,41 @@ fn the_cheaper_of_two_ways_is_taken_and_the_other_stands_ready() {
     net.cut(0, 1);
     net.run(Duration::from_secs(1));
     assert_eq!(net.known(0, 3).unwrap().selected.unwrap().slot(), 2);
+}
+
+/// What a random run found: a copy of a request that came after the route asked for took that route away for good.
+#[test]
+fn a_late_copy_of_a_request_takes_no_route_away() {
+    use Change::{Connect, Cut, Restart, RestartLost, Wait};
+    let conditions = Conditions {
+        loss: 30,
+        repeat: 7,
+        reorder: false,
+    };
+    let mut net = Net::new(NODES, conditions, 12_569_411_686_749_931_159);
+    for node in 0..NODES {
+        net.connect(node, (node + 1) % NODES, 1);
+    }
+    net.run(Duration::from_millis(1500));
+    for change in [
+        RestartLost(5),
+        Connect(5, 4, 691),
+        Connect(0, 2, 1),
+        Connect(5, 2, 536),
+        Connect(4, 3, 16),
+        Connect(2, 0, 1),
+        Wait(6173),
+        Cut(2, 0),
+        Restart(5),
+        Cut(0, 1),
+        Cut(1, 2),
+        Connect(1, 5, 1178),
+        Connect(4, 3, 494),
+        Wait(918),
+    ] {
+        apply(&mut net, change);
+    }
+    net.conditions = Conditions::default();
+    net.run(Duration::from_secs(40));
+    assert_eq!(net.unreached(), []);
 }
