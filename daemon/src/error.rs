@@ -82,6 +82,11 @@ pub enum DaemonError {
     /// Another daemon uses the same control socket.
     #[error("{path}: another warrend answers here; stop it first", path = .0.display())]
     AlreadyRunning(PathBuf),
+    /// Another daemon uses the same state directory.
+    #[error(
+        "another warrend works in {path}; stop it first, or give this one a `state` of its own", path = .0.display()
+    )]
+    StateInUse(PathBuf),
     /// No daemon answers.
     #[error("no warrend answers at {path}: {source}; is it running, and may you talk to it?", path = path.display())]
     NotRunning {
@@ -132,6 +137,11 @@ impl DaemonError {
             path: path.to_path_buf(),
             source,
         }
+    }
+
+    /// A file that should be there is not.
+    pub fn missing(path: &Path) -> Self {
+        Self::file("read", path, io::Error::from(rustix::io::Errno::NOENT))
     }
 
     /// An error of the operating system itself.

@@ -101,13 +101,7 @@ pub fn save_generation(state: &Path, generation: u32) -> Result<(), DaemonError>
 pub fn psk(file: &Path) -> Result<Secret, DaemonError> {
     const ITERATIONS: u32 = 100_000;
     const CONTEXT: &[u8] = b"warren mesh passphrase v1";
-    let bytes = store::read(file, store::FILE_MAX)?.ok_or_else(|| {
-        DaemonError::file(
-            "read",
-            file,
-            std::io::Error::from(std::io::ErrorKind::NotFound),
-        )
-    })?;
+    let bytes = store::read(file, store::FILE_MAX)?.ok_or_else(|| DaemonError::missing(file))?;
     let bytes = Zeroizing::new(bytes);
     let text = bytes.trim_ascii();
     if text.len() < 8 {

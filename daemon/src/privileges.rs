@@ -22,6 +22,9 @@ pub struct User {
     gid: u32,
 }
 
+/// Who the daemon is before it becomes anybody else.
+pub const ROOT: User = User { uid: 0, gid: 0 };
+
 /// Looks a user up in `/etc/passwd` (passwd(5)).
 pub fn find_user(name: &str) -> Result<User, DaemonError> {
     let path = Path::new("/etc/passwd");

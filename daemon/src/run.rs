@@ -48,6 +48,7 @@ pub fn run(file: &Path) -> Result<(), DaemonError> {
         .map(privileges::find_user)
         .transpose()?;
     store::make_dir(&config.state)?;
+    let _lock = store::lock(&config.state)?;
     let (identity, new_key) = keys::mesh(&config.state)?;
     let address = identity.address();
     if new_key {
@@ -72,9 +73,11 @@ pub fn run(file: &Path) -> Result<(), DaemonError> {
     let local = open_local(&config, address, &runtime, &waker)?;
     let control = control::server::listen(&config.control.socket)?;
     let mut prepared = services::bind(&config, address)?;
-    if let Some(user) = user.filter(|_| rustix::process::geteuid().is_root()) {
-        privileges::give(&config.state, user)?;
-        privileges::give(&config.control.socket, user)?;
+    if rustix::process::geteuid().is_root() {
+        // Back to root, too, when `user` was taken out of the configuration: without capabilities root is a user as any.
+        let owner = user.unwrap_or(privileges::ROOT);
+        privileges::give(&config.state, owner)?;
+        privileges::give(&config.control.socket, owner)?;
     }
     privileges::drop_all(user)?;
     let clock = WallClock::open(&config.state)?;

@@ -21,6 +21,23 @@ pub fn make_dir(path: &Path) -> Result<(), DaemonError> {
         .map_err(|error| DaemonError::file("make the directory", path, error))
 }
 
+/// Keeps every other daemon out of a state directory for as long as the result lives.
+pub fn lock(directory: &Path) -> Result<File, DaemonError> {
+    let path = directory.join("lock");
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| DaemonError::file("open", &path, error))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(DaemonError::StateInUse(directory.to_path_buf())),
+        Err(error) => Err(DaemonError::file("lock", &path, error.into())),
+    }
+}
+
 /// Replaces `path` with `bytes`: after a power cut either the old or the new content is there. Returns once it is on disk.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), DaemonError> {
     let temporary = path.with_extension("new");

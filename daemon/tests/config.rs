@@ -108,6 +108,21 @@ fn a_wrong_value_says_what_was_found_and_expected() {
             "expected 1",
         ),
         ("\"userspace\"", "\"vpn\"", "13:8", "vpn", "`userspace`"),
+        (
+            "port = 7447",
+            "port = 7447\nowner = \"xyz\"",
+            "24:9",
+            "\"xyz\"",
+            "64 hexadecimal",
+        ),
+        (
+            "name = \"A\"",
+            "name = \"A\"\nstate = \"\"",
+            "3:1",
+            "empty",
+            "directory",
+        ),
+        ("name = \"A\"", "name = \"  \"", "2:8", "\"  \"", "1 to 32"),
         ("7447", "0", "23:8", "0", "nonzero"),
         (
             "visible = true",
@@ -142,6 +157,28 @@ fn the_same_interface_space_or_port_twice_is_an_error_at_the_second() {
     assert!(error.starts_with("warren.toml:26:6: "), "{error}");
     let twice = format!("{RIGHT}\n[[space]]\nid = \"b\"\nname = \"B\"\nport = 7447\n");
     assert!(error_of(&twice).starts_with("warren.toml:28:8: "));
+}
+
+#[test]
+fn more_visible_spaces_than_the_island_can_be_told_of_are_an_error_at_the_first_too_many() {
+    let mut text = String::from(RIGHT);
+    for number in 1..=8 {
+        text += &format!(
+            "[[space]]\nid = \"s{number}\"\nname = \"S\"\nport = {number}\nvisible = true\n"
+        );
+    }
+    let error = error_of(&text);
+    assert!(error.contains("more than 8 visible spaces"), "{error}");
+    let line = text.lines().position(|line| line == "id = \"s8\"").unwrap() + 1;
+    assert!(
+        error.starts_with(&format!("warren.toml:{line}:")),
+        "{error}"
+    );
+    config::parse(
+        Path::new("x"),
+        &text.replacen("visible = true", "visible = false", 1),
+    )
+    .unwrap();
 }
 
 #[test]

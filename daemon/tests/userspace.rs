@@ -149,3 +149,25 @@ fn two_homes_without_root_meet_and_one_reads_from_the_others_space() {
     });
     first.stop();
 }
+
+#[test]
+fn a_second_daemon_on_the_same_state_is_refused_and_the_first_goes_on() {
+    let parent = tempfile::tempdir().unwrap();
+    let (a, b) = (free_udp_port(), free_udp_port());
+    let first = start(&parent.path().join("a"), "A", a, b, free_tcp_port(), true);
+    first.wait_for("status", |status| status["name"] == "A");
+    let config = std::fs::read_to_string(first.dir.join("warren.toml")).unwrap();
+    // Everything its own but the state.
+    let config = config
+        .replace("control.sock", "other.sock")
+        .replace(&format!("[::1]:{a}"), &format!("[::1]:{}", free_udp_port()));
+    let file = parent.path().join("second.toml");
+    std::fs::write(&file, config).unwrap();
+    let second = binary().arg("run").arg("--config").arg(&file).output();
+    let second = second.unwrap();
+    assert!(!second.status.success());
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(said.contains("another warrend works in"), "{said}");
+    assert_eq!(first.show("status")["name"], "A");
+    first.stop();
+}

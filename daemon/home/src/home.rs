@@ -15,7 +15,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use data_encoding::HEXLOWER;
 use http_body_util::{BodyExt, Limited};
@@ -399,14 +399,16 @@ impl Home {
         words: &str,
         sorry: impl Fn(StatusCode, &str) -> Response<Body>,
     ) -> Result<(), Response<Body>> {
-        let event =
-            signed(&guest.keys, 9, (self.clock)(), &[&["h", CHANNEL]], words).map_err(|error| {
-                log::error!("a message could not be signed: {error}");
-                sorry(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "This home is in trouble. Try again later.",
-                )
-            })?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let ms = now.map_or(0, |now| now.subsec_millis()).to_string();
+        let tags: [&[&str]; 2] = [&["h", CHANNEL], &["ms", &ms]];
+        let event = signed(&guest.keys, 9, (self.clock)(), &tags, words).map_err(|error| {
+            log::error!("a message could not be signed: {error}");
+            sorry(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "This home is in trouble. Try again later.",
+            )
+        })?;
         let id = event.id;
         let mut changes = room.watch();
         if !room.keep(guest.id.clone(), event) {

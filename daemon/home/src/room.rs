@@ -85,7 +85,8 @@ pub struct Room {
 
 #[derive(Debug)]
 struct State {
-    lines: BTreeMap<(u64, EventId), Line>,
+    /// By time: seconds, milliseconds where the author's home told them, and then any order.
+    lines: BTreeMap<(u64, u16, EventId), Line>,
     names: HashMap<PublicKey, (u64, String)>,
     unsent: VecDeque<Unsent>,
     reach: Reach,
@@ -100,6 +101,19 @@ pub struct View {
     pub unsent: Vec<Unsent>,
     /// Whether the space can be reached.
     pub reach: Reach,
+}
+
+/// The milliseconds of an event's second: what its `ms` tag says, for `created_at` is too coarse for a talk.
+fn milliseconds(event: &Event) -> u16 {
+    event
+        .tags
+        .iter()
+        .find_map(|tag| match tag.as_slice() {
+            [name, value, ..] if name == "ms" => value.parse().ok(),
+            _ => None,
+        })
+        .filter(|ms| *ms < 1000)
+        .unwrap_or(0)
 }
 
 impl Default for Room {
@@ -175,7 +189,10 @@ impl Room {
 
     /// The date of the newest message, seconds since 1970.
     pub fn newest(&self) -> Option<u64> {
-        self.state().lines.last_key_value().map(|((at, _), _)| *at)
+        self.state()
+            .lines
+            .last_key_value()
+            .map(|((at, _, _), _)| *at)
     }
 
     /// Takes in what the space told.
@@ -188,7 +205,7 @@ impl Room {
                 let mut state = self.state();
                 let before = state.lines.len();
                 let moderator = event.kind.as_u16() == 9005;
-                state.lines.retain(|(_, id), line| {
+                state.lines.retain(|(_, _, id), line| {
                     !(gone.contains(id) && (moderator || line.author == event.pubkey))
                 });
                 let changed = state.lines.len() != before;
@@ -240,13 +257,14 @@ impl Room {
         let was_unsent = state.unsent.len();
         state.unsent.retain(|unsent| unsent.event.id != event.id);
         let arrived = was_unsent != state.unsent.len();
-        if state.lines.insert((at, event.id), line.clone()).is_some() {
+        let place = (at, milliseconds(event), event.id);
+        if state.lines.insert(place, line.clone()).is_some() {
             return;
         }
         let last = state
             .lines
             .last_key_value()
-            .is_some_and(|((_, id), _)| *id == event.id);
+            .is_some_and(|((_, _, id), _)| *id == event.id);
         while state.lines.len() > MESSAGES {
             state.lines.pop_first();
         }

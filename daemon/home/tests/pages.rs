@@ -145,6 +145,39 @@ async fn what_is_written_at_one_home_is_read_at_another_without_script() {
 }
 
 #[tokio::test]
+async fn what_is_said_within_a_second_stands_in_the_order_it_was_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let space = open_space(dir.path());
+    let (wire_a, wire_c) = (Wire::to(&space), Wire::to(&space));
+    let a = TestHome::open(dir.path(), "a", &wire_a).await;
+    let c = TestHome::open(dir.path(), "c", &wire_c).await;
+    let (ann, cleo) = (Browser::open(&a).await, Browser::open(&c).await);
+    let words: Vec<String> = (0..12).map(|number| format!("turn-{number}-end")).collect();
+    for (number, word) in words.iter().enumerate() {
+        let (speaker, listener) = if number % 2 == 0 {
+            (&ann, &cleo)
+        } else {
+            (&cleo, &ann)
+        };
+        speaker.write("Somebody", word).await;
+        listener.until(word).await;
+        // The next one is not said in the same millisecond.
+        let said = std::time::Instant::now();
+        while said.elapsed() < std::time::Duration::from_millis(2) {
+            tokio::task::yield_now().await;
+        }
+    }
+    for browser in [&ann, &cleo] {
+        let page = browser.page().await;
+        let places: Vec<_> = words
+            .iter()
+            .map(|word| page.find(word.as_str()).unwrap())
+            .collect();
+        assert!(places.is_sorted(), "{places:?}");
+    }
+}
+
+#[tokio::test]
 async fn changes_come_live_and_complete() {
     let dir = tempfile::tempdir().unwrap();
     let space = open_space(dir.path());

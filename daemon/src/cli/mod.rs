@@ -13,7 +13,7 @@ use lexopt::{Arg, Parser, ValueExt};
 use crate::config::{self, DEFAULT_FILE, DEFAULT_SOCKET, Mode};
 use crate::control::protocol::CommandName;
 use crate::error::DaemonError;
-use crate::{run, store};
+use crate::{keys, privileges, run, store};
 
 /// What `--version` prints.
 pub const VERSION: &str = concat!("warrend ", env!("CARGO_PKG_VERSION"));
@@ -72,12 +72,20 @@ fn perform(task: Task) -> Result<(), DaemonError> {
         Task::Init(options) => print(&init::init(&options)?),
         Task::Run(file) => run::run(&file),
         Task::Check(file) => {
-            config::load(&file)?;
+            let config = config::load(&file)?;
+            // What it names beside itself.
+            config
+                .user
+                .as_deref()
+                .map(privileges::find_user)
+                .transpose()?;
+            let passphrase = config.mesh.passphrase_file.as_deref();
+            passphrase.map(keys::psk).transpose()?;
             print(&format!("{}: right\n", file.display()))
         }
         Task::FromUci(file) => {
-            let missing = || DaemonError::file("read", &file, std::io::ErrorKind::NotFound.into());
-            let bytes = store::read(&file, config::FILE_MAX)?.ok_or_else(missing)?;
+            let bytes =
+                store::read(&file, config::FILE_MAX)?.ok_or_else(|| DaemonError::missing(&file))?;
             let toml = config::uci::convert(&file, &String::from_utf8_lossy(&bytes))?;
             // What is printed must be what `run` takes.
             config::parse(&file.with_extension("toml"), &toml)?;

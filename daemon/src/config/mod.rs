@@ -12,9 +12,13 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
+use warren_mesh::descriptor::MAX_SERVICES;
+
 use crate::error::DaemonError;
 use crate::store;
-use values::{Address, InterfaceName, NodeName, Open, SpaceId, Throughput, Title, WebAddress};
+use values::{
+    Address, InterfaceName, NodeName, Open, Owner, SpaceId, Throughput, Title, WebAddress,
+};
 
 /// Longest configuration file, bytes.
 pub const FILE_MAX: u64 = 256 * 1024;
@@ -227,7 +231,7 @@ pub struct Space {
     /// Its TCP port on the node's address.
     pub port: Spanned<std::num::NonZeroU16>,
     /// The owner's public key, 64 hexadecimal digits.
-    pub owner: Option<String>,
+    pub owner: Option<Owner>,
 }
 
 /// Where the control socket is unless something else is said.
@@ -245,13 +249,7 @@ const fn yes() -> bool {
 
 /// Reads and checks a configuration file.
 pub fn load(path: &Path) -> Result<Config, DaemonError> {
-    let bytes = store::read(path, FILE_MAX)?.ok_or_else(|| {
-        DaemonError::file(
-            "read",
-            path,
-            std::io::Error::from(std::io::ErrorKind::NotFound),
-        )
-    })?;
+    let bytes = store::read(path, FILE_MAX)?.ok_or_else(|| DaemonError::missing(path))?;
     let text = std::str::from_utf8(&bytes).map_err(|error| {
         let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
         at(
@@ -292,6 +290,18 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     }
     if let Some(span) = second(config.space.iter().map(|space| &space.port)) {
         return Err(duplicate("port", span));
+    }
+    if config.state.as_os_str().is_empty() {
+        let place = text.find("state").unwrap_or(0);
+        let message = String::from("found an empty `state`, expected a directory");
+        return Err(at(path, text, place, message));
+    }
+    let mut visible = config.space.iter().filter(|space| space.visible);
+    if let Some(space) = visible.nth(MAX_SERVICES) {
+        let message = format!(
+            "found more than {MAX_SERVICES} visible spaces, expected at most that many on one node"
+        );
+        return Err(at(path, text, space.id.span().start, message));
     }
     Ok(config)
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use nostr::key::PublicKey;
 use serde::Deserialize;
 
 use crate::sys::INTERFACE_NAME_MAX;
@@ -43,7 +44,8 @@ from_string!(
     Throughput,
     Open,
     WebAddress,
-    Address
+    Address,
+    Owner
 );
 
 /// A node's name: 1 to 32 bytes without control characters.
@@ -54,7 +56,8 @@ pub struct NodeName(pub String);
 impl FromStr for NodeName {
     type Err = WrongValue;
     fn from_str(text: &str) -> Result<Self, WrongValue> {
-        if (1..=32).contains(&text.len()) && !text.contains(char::is_control) {
+        let is_blank = text.trim().is_empty();
+        if !is_blank && text.len() <= 32 && !text.contains(char::is_control) {
             Ok(Self(text.to_owned()))
         } else {
             Err(wrong(
@@ -126,6 +129,23 @@ impl FromStr for InterfaceName {
                 "the name of a network interface, 1 to 15 characters",
             ))
         }
+    }
+}
+
+/// A person's public key: 64 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Owner(pub PublicKey);
+
+impl FromStr for Owner {
+    type Err = WrongValue;
+    fn from_str(text: &str) -> Result<Self, WrongValue> {
+        // Every 32 bytes look like a key; only half of them are one.
+        PublicKey::from_hex(text)
+            .ok()
+            .filter(|key| key.xonly().is_ok())
+            .map(Self)
+            .ok_or_else(|| wrong(text, "a public key of 64 hexadecimal digits"))
     }
 }
 

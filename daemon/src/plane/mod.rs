@@ -33,6 +33,8 @@ const SOCKET_READS: usize = 4;
 const FLUSH_BYTES: usize = 60_000;
 /// Longest wait: a clock that was stopped (suspend) is noticed.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The log repeats what has not changed no oftener than this.
+const REMIND: Duration = Duration::from_secs(60);
 /// Descriptor requests waiting for an answer.
 const ASKED_MAX: usize = 2048;
 
@@ -88,6 +90,7 @@ pub struct Plane {
     notices: mpsc::Sender<Notice>,
     asked: HashMap<NodeAddress, Vec<oneshot::Sender<Option<Descriptor>>>>,
     unsaved: Option<u32>,
+    told_passphrase: Option<std::time::Instant>,
     stopping: bool,
 }
 
@@ -138,6 +141,7 @@ impl Plane {
             notices,
             asked: HashMap::new(),
             unsaved: None,
+            told_passphrase: None,
             stopping: false,
         })
     }
@@ -468,6 +472,12 @@ impl Plane {
             match event {
                 Event::PersistGeneration(generation) => self.unsaved = Some(generation),
                 Event::NeighbourUp(address) => log::info!("neighbour {address}: link is up"),
+                Event::PassphraseDiffers(from) => {
+                    if self.told_passphrase.is_none_or(|at| at.elapsed() > REMIND) {
+                        self.told_passphrase = Some(std::time::Instant::now());
+                        log::warn!("{from} is in a mesh with another passphrase than this one");
+                    }
+                }
                 Event::NeighbourDown(address) => log::info!("neighbour {address}: link is gone"),
                 Event::Descriptor(address) => {
                     let descriptor = self.node.descriptor(&address).cloned();

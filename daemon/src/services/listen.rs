@@ -1,8 +1,9 @@
 //! Listening sockets, bound early and served later. Bounded: connections at once.
 
+use std::collections::HashMap;
 use std::future::Future;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -14,6 +15,8 @@ use crate::error::DaemonError;
 
 /// Connections of one listener at once.
 const CONNECTIONS_MAX: usize = 256;
+/// Of those, one address may have: a page needs six at most, and one phone does not shut out the others.
+const PER_ADDRESS_MAX: usize = 48;
 /// A socket in the file system may be opened by whoever may reach its directory.
 const SOCKET_MODE: u32 = 0o660;
 
@@ -64,10 +67,10 @@ impl Listener {
                 let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
                 tokio::spawn(async move {
                     accept(what, serve, || async {
-                        let (stream, _) = listener.accept().await?;
+                        let (stream, from) = listener.accept().await?;
                         // Small messages both ways: waiting to fill a segment only delays them.
                         stream.set_nodelay(true)?;
-                        Ok(stream)
+                        Ok((stream, Some(from.ip())))
                     })
                     .await;
                 });
@@ -75,11 +78,51 @@ impl Listener {
             Self::Unix(listener) => {
                 let listener = tokio::net::UnixListener::from_std(listener).map_err(failed)?;
                 tokio::spawn(async move {
-                    accept(what, serve, || async { Ok(listener.accept().await?.0) }).await;
+                    accept(what, serve, || async {
+                        Ok((listener.accept().await?.0, None))
+                    })
+                    .await;
                 });
             }
         }
         Ok(())
+    }
+}
+
+/// Who has how many connections.
+#[derive(Clone, Debug, Default)]
+struct Crowd(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// One connection's place; free again when dropped.
+struct Place(Crowd, Option<IpAddr>);
+
+impl Crowd {
+    /// A place for a connection from this address; `None` if it has enough. Addresses of this machine stand for many: what
+    /// is in front of the page there.
+    fn enter(&self, from: Option<IpAddr>) -> Option<Place> {
+        let from = from.filter(|ip| !ip.is_loopback());
+        if let Some(ip) = from {
+            let mut crowd = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = crowd.entry(ip).or_insert(0);
+            if *count >= PER_ADDRESS_MAX {
+                return None;
+            }
+            *count += 1;
+        }
+        Some(Place(self.clone(), from))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(ip) = self.1 else { return };
+        let mut crowd = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = crowd.get_mut(&ip) {
+            *count -= 1;
+            if *count == 0 {
+                crowd.remove(&ip);
+            }
+        }
     }
 }
 
@@ -88,19 +131,23 @@ where
     T: Stream,
     F: Future<Output = ()> + Send + 'static,
     A: Fn() -> AF,
-    AF: Future<Output = std::io::Result<T>>,
+    AF: Future<Output = std::io::Result<(T, Option<IpAddr>)>>,
 {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let crowd = Crowd::default();
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
             return;
         };
         match next().await {
-            Ok(stream) => {
+            Ok((stream, from)) => {
+                let Some(place) = crowd.enter(from) else {
+                    continue;
+                };
                 let served = serve(Box::new(stream));
                 tokio::spawn(async move {
                     served.await;
-                    drop(slot);
+                    drop((slot, place));
                 });
             }
             Err(error) => {
@@ -109,5 +156,24 @@ where
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_never_takes_all_places_and_gets_its_own_back() {
+        let crowd = Crowd::default();
+        let greedy: Option<IpAddr> = "192.0.2.1".parse().ok();
+        let mut places: Vec<_> = (0..PER_ADDRESS_MAX).map(|_| crowd.enter(greedy)).collect();
+        assert!(places.iter().all(Option::is_some));
+        assert!(crowd.enter(greedy).is_none());
+        assert!(crowd.enter("192.0.2.2".parse().ok()).is_some());
+        places.pop();
+        assert!(crowd.enter(greedy).is_some());
+        drop(places);
+        assert!(crowd.0.lock().unwrap().is_empty());
     }
 }

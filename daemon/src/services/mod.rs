@@ -8,7 +8,6 @@ mod listen;
 use std::path::Path;
 use std::sync::Arc;
 
-use nostr::key::PublicKey;
 use tokio::sync::mpsc;
 use warren_home::{Home, HomeConfig, ServiceName};
 use warren_mesh::descriptor::ServiceAnnouncement;
@@ -147,16 +146,7 @@ fn open_space(
     };
     let signer = keys::service(state, id)?;
     let service = signer.service().to_string();
-    let owner = space
-        .owner
-        .as_deref()
-        .map(PublicKey::from_hex)
-        .transpose()
-        .map_err(|error| {
-            failed(format!(
-                "its owner is no public key of 64 hexadecimal digits: {error}"
-            ))
-        })?;
+    let owner = space.owner.map(|owner| owner.0);
     let clock = clock.clone();
     let opened = Space::open(
         SpaceConfig {

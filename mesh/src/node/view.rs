@@ -54,6 +54,8 @@ pub enum Event {
     PersistGeneration(u32),
     /// A link is up.
     NeighbourUp(NodeAddress),
+    /// Somebody at this address is in a mesh with another passphrase.
+    PassphraseDiffers(SocketAddr),
     /// A link is gone.
     NeighbourDown(NodeAddress),
     /// A descriptor asked for has come, or a newer one.

@@ -305,6 +305,12 @@ impl Lab {
         self.events[node].contains(event)
     }
 
+    pub fn has_passphrase_event(&self, node: usize) -> bool {
+        self.events[node]
+            .iter()
+            .any(|event| matches!(event, Event::PassphraseDiffers(_)))
+    }
+
     pub fn is_linked(&self, a: usize, b: usize) -> bool {
         let address = self.address(b);
         self.nodes[a].session_with(&address).is_some()

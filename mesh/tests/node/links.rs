@@ -85,6 +85,11 @@ fn a_passphrase_links_those_who_know_it_and_nobody_else() {
             assert_eq!(lab.all_reach_all(), fits, "{a:?} {b:?}");
             let up = Event::NeighbourUp(lab.address(1));
             assert_eq!(lab.has_event(0, &up), fits);
+            // One of the two sees that it is the passphrase: the one that called.
+            let told = [0, 1]
+                .into_iter()
+                .any(|node| lab.has_passphrase_event(node));
+            assert_eq!(told, a.is_some() && b.is_some() && !fits, "{a:?} {b:?}");
             // Strangers cost little: no storm of handshakes.
             let frames = lab.take_frames().len();
             assert!(frames < 2000, "{a:?} {b:?}: {frames} frames");

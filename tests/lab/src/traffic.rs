@@ -146,6 +146,7 @@ pub fn udp(
     let pause = Duration::from_secs(1) * BURST / per_second.max(1);
     let begin = Instant::now();
     let mut next = begin;
+    let mut turn = 0.0;
     while begin.elapsed() < duration {
         for _ in 0..BURST {
             count.sent += u64::from(sender.send(&payload).is_ok());
@@ -153,7 +154,9 @@ pub fn udp(
         while receiver.recv(&mut buffer).is_ok() {
             count.received += 1;
         }
-        next += pause;
+        // Never in step with the kernel's timer, whose ticks tell user from system time.
+        turn = (turn + 0.618_033_988) % 1.0;
+        next += pause.mul_f64(0.5 + turn);
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
     // What is still on its way: until nothing has come for a while.

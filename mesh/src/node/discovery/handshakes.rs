@@ -4,15 +4,17 @@ use super::Pending;
 use crate::crypto::cookie::{Admission, address_bytes};
 use crate::link::handshake::{self, responder_mac_keys};
 use crate::link::{Established, LinkError, LinkIndex, Responder};
-use crate::node::Node;
 use crate::node::link::Link;
 use crate::node::links::{Place, index_at};
+use crate::node::{Event, Node};
 use crate::routing::LinkId;
 use crate::time::Instant;
 use crate::transmit::Destination;
 
 /// Handshakes that wait for their third message.
 const RESPONDERS_MAX: usize = 64;
+/// Events nobody took yet, beyond which strangers cause no more.
+const NOTES_MAX: usize = 64;
 
 impl Node {
     pub(in crate::node) fn receive_first(
@@ -124,7 +126,11 @@ impl Node {
                 self.discovery.attempts.insert(index, attempt);
                 false
             }
-            Err(_) => {
+            Err(error) => {
+                if error == LinkError::PassphraseDiffers && self.events.len() < NOTES_MAX {
+                    self.events
+                        .push_back(Event::PassphraseDiffers(from.transport));
+                }
                 self.next_attempts(now, from.interface);
                 false
             }

@@ -181,7 +181,7 @@ fn measure(
 }
 
 /// CPU time that the middle node of a line of three spends per packet of 200 and of 1400 bytes.
-fn relay(report: Report) -> Result<()> {
+pub fn relay(report: Report) -> Result<()> {
     const PER_SECOND: u32 = 20_000;
     const DURATION: Duration = Duration::from_secs(10);
     report.progress("forward.relay_cpu: packets of 200 and 1400 bytes through a relay");

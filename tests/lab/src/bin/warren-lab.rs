@@ -20,7 +20,7 @@ warren-lab: neighbourhoods of warrend in network namespaces of this machine
   warren-lab simulated           short simulated meshes, compared with their limits
   warren-lab with-neighbourhood PROGRAM ARGUMENTS...
                                  run a program while a neighbourhood is up
-  warren-lab bench forward|mesh|netns|profile|router [--json] [--packages FOLDER]
+  warren-lab bench forward|relay|mesh|netns|profile|router [--json] [--packages FOLDER]
   warren-lab clean               remove what killed labs have left
 ";
 
@@ -101,6 +101,7 @@ fn run() -> Result<ExitCode, Failure> {
         }
         ["simulated"] => bench::simulated::check(report)?,
         ["bench", "forward"] => bench::forward::run(report)?,
+        ["bench", "relay"] => bench::forward::relay(report)?,
         ["bench", "mesh"] => bench::mesh::run(report)?,
         ["bench", "netns"] => bench::mesh::namespaces(report)?,
         ["bench", "profile"] => bench::profile::measure(report)?,

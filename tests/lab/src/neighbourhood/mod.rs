@@ -106,6 +106,7 @@ async fn show() -> Result<()> {
     let head = head(&lab);
     let terminal = std::io::stdout().is_terminal();
     let mut shown = String::new();
+    let mut ended = [false; 5];
     loop {
         let table = table::draw(&daemons, &addresses);
         let text = if terminal {
@@ -136,8 +137,12 @@ async fn show() -> Result<()> {
             () = tokio::time::sleep(EVERY) => {}
             () = stop.wait() => break,
         }
-        for daemon in &mut daemons {
-            daemon.process()?.check()?;
+        // One that has ended is shown as such; the others find ways around it, which is worth seeing.
+        for (daemon, said) in daemons.iter_mut().zip(&mut ended) {
+            if !*said && let Err(error) = daemon.process()?.check() {
+                *said = true;
+                eprintln!("\n{error}");
+            }
         }
     }
     let _ = writeln!(std::io::stdout(), "stopping ...");

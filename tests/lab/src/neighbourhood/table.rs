@@ -2,11 +2,15 @@
 //! daemons say and nothing made up; a daemon that does not answer is shown as such.
 
 use std::net::Ipv6Addr;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::name_of;
 use crate::overlay::warrend::Warrend;
+
+/// How long a daemon may take to answer before the table goes on without it.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// The table as text, one line a router and one for its routes.
 pub(super) fn draw(daemons: &[Warrend], addresses: &[Ipv6Addr]) -> String {
@@ -16,7 +20,9 @@ pub(super) fn draw(daemons: &[Warrend], addresses: &[Ipv6Addr]) -> String {
     );
     for (daemon, address) in daemons.iter().zip(addresses) {
         let named = |value: &Value| name_of(daemons, addresses, value.as_str().unwrap_or("?"));
-        let neighbours = daemon.ask("neighbours").map_or_else(
+        let neighbours = daemon.ask_within("neighbours", PATIENCE);
+        let is_silent = neighbours.is_err();
+        let neighbours = neighbours.map_or_else(
             |_| "does not answer".to_owned(),
             |answer| {
                 words(&answer, "neighbours", |n| {
@@ -32,7 +38,13 @@ pub(super) fn draw(daemons: &[Warrend], addresses: &[Ipv6Addr]) -> String {
                 })
             },
         );
-        let routes = daemon.ask("routes").map_or_else(
+        // Nor is one that hangs asked twice.
+        let routes = if is_silent {
+            Ok(Value::Null)
+        } else {
+            daemon.ask_within("routes", PATIENCE)
+        };
+        let routes = routes.map_or_else(
             |_| String::new(),
             |answer| {
                 words(&answer, "routes", |r| {

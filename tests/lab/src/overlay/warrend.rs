@@ -258,12 +258,15 @@ impl Warrend {
 
     /// What the daemon answers to a command: one JSON request and one JSON answer, a line each.
     pub fn ask(&self, command: &str) -> Result<Value> {
+        self.ask_within(command, ANSWER_PATIENCE)
+    }
+
+    /// The same with less patience.
+    pub fn ask_within(&self, command: &str, patience: Duration) -> Result<Value> {
         let socket = self.control_socket();
         let trouble = || LabError::io(format!("asking {} over {}", self.name, socket.display()));
         let mut stream = UnixStream::connect(&socket).map_err(trouble())?;
-        stream
-            .set_read_timeout(Some(ANSWER_PATIENCE))
-            .map_err(trouble())?;
+        stream.set_read_timeout(Some(patience)).map_err(trouble())?;
         let request = json!({ "command": command }).to_string() + "\n";
         stream.write_all(request.as_bytes()).map_err(trouble())?;
         let mut line = String::new();
