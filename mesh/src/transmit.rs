@@ -53,6 +53,32 @@ impl TransmitQueue {
         len: usize,
         fill: impl FnOnce(&mut [u8]) -> R,
     ) -> R {
+        let bytes = self.room(interface, to, len);
+        let start = bytes.len();
+        bytes.resize(start + len, 0);
+        fill(&mut bytes[start..])
+    }
+
+    /// The same for a datagram that ends with `payload`: `fill` gets all of it, the first `head_len` bytes zeroed. A relay's
+    /// way: what is copied need not be zeroed first.
+    pub fn push_behind<R>(
+        &mut self,
+        interface: InterfaceId,
+        to: Destination,
+        head_len: usize,
+        payload: &[u8],
+        fill: impl FnOnce(&mut [u8]) -> R,
+    ) -> R {
+        let bytes = self.room(interface, to, head_len + payload.len());
+        let start = bytes.len();
+        bytes.reserve(head_len + payload.len());
+        bytes.resize(start + head_len, 0);
+        bytes.extend_from_slice(payload);
+        fill(&mut bytes[start..])
+    }
+
+    /// Where a datagram of `len` bytes goes: the end of the last batch, if the kernel can send it along, or a new one.
+    fn room(&mut self, interface: InterfaceId, to: Destination, len: usize) -> &mut Vec<u8> {
         let joins = self.batches.back().is_some_and(|batch| {
             batch.interface == interface
                 && batch.to == to
@@ -72,10 +98,7 @@ impl TransmitQueue {
             });
         }
         let index = self.batches.len() - 1;
-        let bytes = &mut self.batches[index].bytes;
-        let start = bytes.len();
-        bytes.resize(start + len, 0);
-        fill(&mut bytes[start..])
+        &mut self.batches[index].bytes
     }
 
     /// Adds a finished datagram.

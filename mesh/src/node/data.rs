@@ -169,10 +169,11 @@ impl Node {
         let len = DATA_HEADER_LEN + payload.len();
         if len <= interface.mtu {
             let to = Destination::Unicast(link.transport);
-            let sealed = self.transmit.push_with(link.interface, to, len, |frame| {
-                frame[DATA_HEADER_LEN..].copy_from_slice(payload);
-                link.session.seal_data(header, frame)
-            });
+            let sealed =
+                self.transmit
+                    .push_behind(link.interface, to, DATA_HEADER_LEN, payload, |frame| {
+                        link.session.seal_data(header, frame)
+                    });
             if sealed.is_err() {
                 self.counters.rejected += 1;
             }
@@ -189,11 +190,11 @@ impl Node {
         let (first, second) = payload.split_at(Part::First.len_of(payload.len()));
         for (part, half) in [(Part::First, first), (Part::Second, second)] {
             let to = Destination::Unicast(link.transport);
-            let len = DATA_HEADER_LEN + half.len();
-            let sealed = self.transmit.push_with(link.interface, to, len, |frame| {
-                frame[DATA_HEADER_LEN..].copy_from_slice(half);
-                link.session.seal_part(part, header, frame)
-            });
+            let sealed =
+                self.transmit
+                    .push_behind(link.interface, to, DATA_HEADER_LEN, half, |frame| {
+                        link.session.seal_part(part, header, frame)
+                    });
             if sealed.is_err() {
                 self.counters.rejected += 1;
             }
