@@ -17,6 +17,7 @@ use crate::carrier::{INNER_OVERHEAD, OVERHEAD};
 use crate::config;
 use crate::error::DaemonError;
 use crate::keys;
+use crate::leftovers::{Change, Leftovers};
 use crate::netlink::{LinkInfo, Netlink};
 use crate::plane::command::{Command, PlaneHandle};
 use crate::privileges;
@@ -57,12 +58,25 @@ struct Watched {
     complaint: Option<String>,
 }
 
+impl Watched {
+    fn change(&self) -> Option<Change> {
+        let changed = self.changed?;
+        Some(Change {
+            name: self.config.name.get_ref().0.clone(),
+            index: changed.index,
+            mtu: changed.mtu.map(|before| (before, WANTED_MTU)),
+            address: changed.address,
+        })
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Interfaces {
     netlink: Netlink,
     plane: PlaneHandle,
     watched: Vec<Watched>,
+    leftovers: Leftovers,
     probe: UdpSocket,
 }
 
@@ -73,6 +87,7 @@ impl Interfaces {
         plane: PlaneHandle,
         first: u16,
         configured: &[config::Interface],
+        leftovers: Leftovers,
     ) -> Result<Self, DaemonError> {
         let probe = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0))
             .or_else(|_| UdpSocket::bind("127.0.0.1:0"))
@@ -91,6 +106,7 @@ impl Interfaces {
             netlink,
             plane,
             watched,
+            leftovers,
             probe,
         })
     }
@@ -101,8 +117,11 @@ impl Interfaces {
         mut changes: BoxStream<'static, ()>,
         mut stop: watch::Receiver<bool>,
     ) {
+        self.leftovers.undo(&self.netlink).await;
         loop {
             self.examine_all().await;
+            self.leftovers
+                .save(self.watched.iter().filter_map(Watched::change).collect());
             tokio::select! {
                 change = changes.next() => if change.is_none() {
                     tokio::time::sleep(RECHECK).await;
@@ -115,6 +134,7 @@ impl Interfaces {
         for watched in &mut self.watched {
             restore(&self.netlink, watched).await;
         }
+        self.leftovers.save(Vec::new());
     }
 
     async fn examine_all(&mut self) {

@@ -9,6 +9,7 @@ pub mod control;
 pub mod error;
 pub mod interfaces;
 pub mod keys;
+pub mod leftovers;
 pub mod logger;
 pub mod netlink;
 pub mod plane;

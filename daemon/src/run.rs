@@ -24,6 +24,7 @@ use crate::control::protocol::CommandName;
 use crate::control::server::{self, Answers};
 use crate::error::DaemonError;
 use crate::interfaces::{INNER_MTU, Interfaces};
+use crate::leftovers::Leftovers;
 use crate::netlink::Netlink;
 use crate::plane::command::{COMMANDS_MAX, Command, NOTICES_MAX, Notice, PlaneHandle, Waker};
 use crate::plane::{Local, MeshClock, Plane};
@@ -258,6 +259,7 @@ impl Daemon {
             self.plane.clone(),
             UDP_ID.0 + 1,
             configured,
+            Leftovers::open(&self.config.state),
         )?;
         Ok(Some(tokio::spawn(
             interfaces.run(Netlink::changes()?, stopped),

@@ -157,3 +157,38 @@ fn a_daemon_that_is_asked_to_stop_ends_in_order_and_leaves_no_device() -> Result
     assert!(!links.contains("warren0"), "{links}");
     street.daemons[1].process()?.check()
 }
+
+fn mtu_of(lab: &Lab, node: usize, interface: &str) -> String {
+    let shown = std::process::Command::new("ip")
+        .args([
+            "-n",
+            &lab.namespace(node),
+            "-o",
+            "link",
+            "show",
+            "dev",
+            interface,
+        ])
+        .output()
+        .expect("ip runs");
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let mut words = shown.split_whitespace().skip_while(|word| *word != "mtu");
+    words.nth(1).unwrap_or("no such interface").to_owned()
+}
+
+#[test]
+fn what_a_killed_daemon_changed_on_an_interface_the_next_one_puts_back() -> Result<()> {
+    let mut street = Street::plain(Topology::line(2))?;
+    street.everybody_reaches_everybody()?;
+    let interface = street.lab.topology().interface(1);
+    assert_eq!(mtu_of(&street.lab, 0, &interface), "1583");
+    street.daemons[0].process()?.kill()?;
+    assert_eq!(mtu_of(&street.lab, 0, &interface), "1583");
+    street.daemons[0].start()?;
+    street.daemons[0].wait_for_address()?;
+    street.everybody_reaches_everybody()?;
+    assert_eq!(mtu_of(&street.lab, 0, &interface), "1583");
+    assert!(street.daemons[0].process()?.stop(PATIENCE)?);
+    assert_eq!(mtu_of(&street.lab, 0, &interface), "1500");
+    Ok(())
+}
