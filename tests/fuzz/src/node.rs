@@ -230,7 +230,7 @@ pub fn frames(bytes: &[u8]) {
                 // The neighbour itself says anything at all.
                 if let Ok(messages) = Message::decode_all(input.sized()) {
                     lied |= !messages.is_empty();
-                    pair.nodes[1].say(pair.now, &messages);
+                    pair.nodes[1].say(&messages);
                 }
             }
             11 => {
