@@ -41,32 +41,20 @@ struct Active {
     throughput_kbps: Option<u32>,
 }
 
-/// What was changed on an interface and has to be put back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Changed {
-    index: u32,
-    mtu: Option<u32>,
-    address: Option<Ipv6Addr>,
-}
-
 #[derive(Debug)]
 struct Watched {
     id: InterfaceId,
     config: config::Interface,
     active: Option<Active>,
-    changed: Option<Changed>,
+    changed: Option<Change>,
     complaint: Option<String>,
 }
 
 impl Watched {
-    fn change(&self) -> Option<Change> {
-        let changed = self.changed?;
-        Some(Change {
-            name: self.config.name.get_ref().0.clone(),
-            index: changed.index,
-            mtu: changed.mtu.map(|before| (before, WANTED_MTU)),
-            address: changed.address,
-        })
+    /// What was changed on this interface: so far nothing, if there was no change before.
+    fn changed(&mut self, index: u32) -> &mut Change {
+        self.changed
+            .get_or_insert_with(|| Change::none(&self.config.name.get_ref().0, index))
     }
 }
 
@@ -120,8 +108,12 @@ impl Interfaces {
         self.leftovers.undo(&self.netlink).await;
         loop {
             self.examine_all().await;
-            self.leftovers
-                .save(self.watched.iter().filter_map(Watched::change).collect());
+            self.leftovers.save(
+                self.watched
+                    .iter()
+                    .filter_map(|watched| watched.changed.clone())
+                    .collect(),
+            );
             tokio::select! {
                 change = changes.next() => if change.is_none() {
                     tokio::time::sleep(RECHECK).await;
@@ -131,8 +123,12 @@ impl Interfaces {
                 _ = stop.changed() => break,
             }
         }
-        for watched in &mut self.watched {
-            restore(&self.netlink, watched).await;
+        for change in self
+            .watched
+            .iter()
+            .filter_map(|watched| watched.changed.as_ref())
+        {
+            change.undo(&self.netlink).await;
         }
         self.leftovers.save(Vec::new());
     }
@@ -164,6 +160,7 @@ async fn examine(
     let link = netlink.find(&name).await?;
     if watched
         .changed
+        .as_ref()
         .is_some_and(|changed| link.as_ref().is_none_or(|link| link.index != changed.index))
     {
         // It was another interface of the same name that we had changed.
@@ -263,7 +260,10 @@ async fn open_when_free(
 
 async fn raise_mtu(netlink: &Netlink, watched: &mut Watched, name: &str, link: &LinkInfo) -> u32 {
     let fits = link.max_mtu.is_none_or(|max| max >= WANTED_MTU);
-    let tried = watched.changed.is_some_and(|changed| changed.mtu.is_some());
+    let tried = watched
+        .changed
+        .as_ref()
+        .is_some_and(|changed| changed.mtu.is_some());
     if !watched.config.raise_mtu
         || link.mtu >= WANTED_MTU
         || !fits
@@ -272,12 +272,7 @@ async fn raise_mtu(netlink: &Netlink, watched: &mut Watched, name: &str, link: &
     {
         return link.mtu;
     }
-    let changed = watched.changed.get_or_insert(Changed {
-        index: link.index,
-        mtu: None,
-        address: None,
-    });
-    changed.mtu = Some(link.mtu);
+    watched.changed(link.index).mtu = Some((link.mtu, WANTED_MTU));
     match netlink.set_mtu(name, link.index, WANTED_MTU).await {
         Ok(()) => {
             log::info!(
@@ -299,7 +294,7 @@ async fn link_local(
     name: &str,
     link: &LinkInfo,
 ) -> Result<Option<Ipv6Addr>, DaemonError> {
-    if let Some(changed) = watched.changed
+    if let Some(changed) = &watched.changed
         && let Some(ours) = changed.address
     {
         return Ok(Some(ours));
@@ -318,33 +313,8 @@ async fn link_local(
     octets[8] &= !0x02;
     let address = Ipv6Addr::from(octets);
     netlink.add_link_local(name, link.index, address).await?;
-    let changed = watched.changed.get_or_insert(Changed {
-        index: link.index,
-        mtu: None,
-        address: None,
-    });
-    changed.address = Some(address);
+    watched.changed(link.index).address = Some(address);
     Ok(Some(address))
-}
-
-async fn restore(netlink: &Netlink, watched: &mut Watched) {
-    let name = &watched.config.name.get_ref().0;
-    let Some(changed) = watched.changed.take() else {
-        return;
-    };
-    if !matches!(netlink.find(name).await, Ok(Some(link)) if link.index == changed.index) {
-        return;
-    }
-    if let Some(address) = changed.address
-        && let Err(error) = netlink.remove_address(name, changed.index, address).await
-    {
-        log::warn!("{error}");
-    }
-    if let Some(mtu) = changed.mtu
-        && let Err(error) = netlink.set_mtu(name, changed.index, mtu).await
-    {
-        log::warn!("{error}");
-    }
 }
 
 fn is_radio(name: &str) -> bool {

@@ -25,6 +25,42 @@ pub struct Change {
     pub address: Option<Ipv6Addr>,
 }
 
+impl Change {
+    /// Nothing is changed yet.
+    pub fn none(name: &str, index: u32) -> Self {
+        Self {
+            name: name.to_owned(),
+            index,
+            mtu: None,
+            address: None,
+        }
+    }
+
+    /// Puts it back on the same interface, if that is still there. An MTU that is not ours any more was somebody's choice
+    /// and stays.
+    pub async fn undo(&self, netlink: &Netlink) {
+        let name = &self.name;
+        let Ok(Some(link)) = netlink.find(name).await else {
+            return;
+        };
+        if link.index != self.index {
+            return;
+        }
+        if let Some(address) = self.address {
+            // An error means that it is gone already.
+            let _ = netlink.remove_address(name, link.index, address).await;
+        }
+        if let Some((before, ours)) = self.mtu
+            && link.mtu == ours
+        {
+            match netlink.set_mtu(name, link.index, before).await {
+                Ok(()) => log::info!("{name}: MTU {before} again, it was {ours} for the mesh"),
+                Err(error) => log::warn!("{error}"),
+            }
+        }
+    }
+}
+
 /// The file.
 #[derive(Debug)]
 pub struct Leftovers {
@@ -51,27 +87,7 @@ impl Leftovers {
     /// Puts back what an earlier daemon changed and did not put back.
     pub async fn undo(&mut self, netlink: &Netlink) {
         for change in &self.saved {
-            let name = &change.name;
-            let Ok(Some(link)) = netlink.find(name).await else {
-                continue;
-            };
-            if link.index != change.index {
-                continue;
-            }
-            if let Some(address) = change.address {
-                // An error means that it is gone already.
-                let _ = netlink.remove_address(name, link.index, address).await;
-            }
-            if let Some((before, ours)) = change.mtu
-                && link.mtu == ours
-            {
-                match netlink.set_mtu(name, link.index, before).await {
-                    Ok(()) => log::info!(
-                        "{name}: MTU {before} again, which an earlier run left at {ours}"
-                    ),
-                    Err(error) => log::warn!("{error}"),
-                }
-            }
+            change.undo(netlink).await;
         }
         self.save(Vec::new());
     }

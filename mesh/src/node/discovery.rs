@@ -18,7 +18,7 @@ use crate::message::Message;
 use crate::packet::bucket::TokenBucket;
 use crate::routing::LinkId;
 use crate::time::Instant;
-use crate::transmit::{Destination, InterfaceId};
+use crate::transmit::InterfaceId;
 
 /// Handshakes in flight on one interface.
 const ATTEMPTS_PER_INTERFACE: usize = 4;
@@ -230,13 +230,13 @@ impl Node {
         sender: ShortId,
         on_their_way: usize,
     ) -> bool {
-        let is_young = |link: &Link| now.since(link.session.since()) < RUSH;
-        let up = self.links.up_on(interface);
-        let ages: Vec<_> = up.map(|(_, link)| is_young(link)).collect();
-        let is_rush = ages.iter().filter(|young| **young).count() >= NEIGHBOURS_WANTED;
-        ages.len() + on_their_way >= NEIGHBOURS_WANTED
-            && !self.is_neighbour(interface, sender)
-            && (is_rush || self.router.next_hop(&sender).is_some())
+        let up = || self.links.up_on(interface).map(|(_, link)| link);
+        if up().count() + on_their_way < NEIGHBOURS_WANTED || self.is_neighbour(interface, sender) {
+            return false;
+        }
+        let is_young = |link: &&Link| now.since(link.session.since()) < RUSH;
+        self.router.next_hop(&sender).is_some()
+            || up().filter(is_young).count() >= NEIGHBOURS_WANTED
     }
 
     fn is_neighbour(&self, interface: InterfaceId, sender: ShortId) -> bool {
@@ -269,13 +269,7 @@ impl Node {
             is_full,
             ..self.lonely_beacon()
         };
-        let beacon = beacon.encode();
-        self.send_to(to, &beacon);
-    }
-
-    fn send_to(&mut self, to: Place, datagram: &[u8]) {
-        self.transmit
-            .push(to.interface, Destination::Unicast(to.transport), datagram);
+        to.send(&mut self.transmit, &beacon.encode());
     }
 
     fn next_attempts(&mut self, now: Instant, interface: InterfaceId) {
@@ -352,8 +346,7 @@ impl Node {
                 Some((third, _, _)) => third,
                 None => attempt.initiator.message(),
             };
-            let to = Destination::Unicast(attempt.place.transport);
-            self.transmit.push(attempt.place.interface, to, message);
+            attempt.place.send(&mut self.transmit, message);
         }
     }
 

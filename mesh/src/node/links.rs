@@ -6,13 +6,21 @@ use std::collections::BTreeMap;
 use super::link::Link;
 use crate::link::LinkIndex;
 use crate::routing::LinkId;
-use crate::transmit::InterfaceId;
+use crate::transmit::{Destination, InterfaceId, TransmitQueue};
 
 /// Where somebody is: an interface, and the address there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) interface: InterfaceId,
     pub(super) transport: SocketAddr,
+}
+
+impl Place {
+    /// Queues a datagram for whoever is there.
+    pub(super) fn send(self, transmit: &mut TransmitQueue, datagram: &[u8]) {
+        let to = Destination::Unicast(self.transport);
+        transmit.push(self.interface, to, datagram);
+    }
 }
 
 /// The table of links.

@@ -6,9 +6,10 @@ use warren_mesh::crypto::cookie::MacKeys;
 use warren_mesh::crypto::noise::{Handshake, Parameters, Pattern};
 use warren_mesh::deliver::Checksum;
 use warren_mesh::descriptor::Descriptor;
-use warren_mesh::identity::{MeshIdentity, ShortId};
+use warren_mesh::identity::{MeshIdentity, MeshPublicKey, ShortId};
 use warren_mesh::packet::inner::Compressed;
 use warren_mesh::session::*;
+use warren_mesh::time::Instant;
 
 use super::net::*;
 
@@ -112,6 +113,17 @@ fn nobody_gets_an_address_that_does_not_follow_from_the_proven_key() {
     assert_eq!(claim(&liar, liar.short_id()), Ok(()));
 }
 
+/// Sessions of somebody who has a packet for `target` and has just learned its key.
+fn caller(identity: &MeshIdentity, seed: u8, now: Instant, target: &MeshPublicKey) -> Sessions {
+    let mut sessions = Sessions::new(identity, 1, [seed; 32], Limits::default());
+    let own = identity.address();
+    let packet = ipv6(&own, &target.address(), b"x");
+    let packet = Compressed::new(&own, &packet, 0, Checksum::Complete).unwrap();
+    sessions.queue(now, &packet, &[]).unwrap();
+    sessions.note_key(now, target);
+    sessions
+}
+
 #[test]
 fn a_flood_of_initiations_is_asked_for_cookies_and_an_honest_peer_still_gets_through() {
     let mut net = Net::pair();
@@ -119,17 +131,8 @@ fn a_flood_of_initiations_is_asked_for_cookies_and_an_honest_peer_still_gets_thr
     let mut busy = 0;
     for i in 0..100_u8 {
         let identity = MeshIdentity::from_seed(&[100 + i % 100; 32]);
-        let mut sessions = Sessions::new(&identity, 1, [i; 32], Limits::default());
         let own = identity.address();
-        let packet = ipv6(&own, &target.address(), b"x");
-        sessions
-            .queue(
-                net.now,
-                &Compressed::new(&own, &packet, 0, Checksum::Complete).unwrap(),
-                &[],
-            )
-            .unwrap();
-        sessions.note_key(net.now, &target);
+        let mut sessions = caller(&identity, i, net.now, &target);
         let initiation = std::iter::from_fn(|| sessions.poll_output())
             .find(|o| o.bytes[0] == 0x11)
             .unwrap();
@@ -172,16 +175,7 @@ fn strangers_cannot_push_out_whom_we_talk_to() {
         net.run(seconds(1));
         let stranger = MeshIdentity::from_seed(&[100 + i; 32]);
         let own = stranger.address();
-        let mut sessions = Sessions::new(&stranger, 1, [i; 32], Limits::default());
-        let packet = ipv6(&own, &target.address(), b"x");
-        sessions
-            .queue(
-                net.now,
-                &Compressed::new(&own, &packet, 0, Checksum::Complete).unwrap(),
-                &[],
-            )
-            .unwrap();
-        sessions.note_key(net.now, &target);
+        let mut sessions = caller(&stranger, i, net.now, &target);
         while let Some(output) = sessions.poll_output() {
             let _ =
                 net.nodes[keeper]

@@ -9,7 +9,6 @@ use crate::node::links::{Place, index_at};
 use crate::node::{Event, Node};
 use crate::routing::LinkId;
 use crate::time::Instant;
-use crate::transmit::Destination;
 
 /// Handshakes that wait for their third message.
 const RESPONDERS_MAX: usize = 64;
@@ -31,9 +30,7 @@ impl Node {
                 pending.place == from && pending.responder.remote_index() == remote
             });
         if let Some(pending) = again {
-            let to = Destination::Unicast(from.transport);
-            self.transmit
-                .push(from.interface, to, pending.responder.message());
+            from.send(&mut self.transmit, pending.responder.message());
             return true;
         }
         let keys = responder_mac_keys(self.identity.short_id());
@@ -54,7 +51,7 @@ impl Node {
                 if let Some(reply) =
                     handshake::cookie_reply(gate, now, &keys, datagram, &source, rng)
                 {
-                    self.send_to(from, &reply);
+                    from.send(&mut self.transmit, &reply);
                 }
                 return true;
             }
@@ -68,7 +65,7 @@ impl Node {
         let Ok(responder) = Responder::accept(&self.party(), index, datagram, rng.inner()) else {
             return false;
         };
-        self.send_to(from, responder.message());
+        from.send(&mut self.transmit, responder.message());
         if self.discovery.pending.len() >= RESPONDERS_MAX {
             let oldest = self
                 .discovery
