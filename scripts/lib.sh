@@ -47,8 +47,11 @@ install_packages() {
     is_root || fail "these Debian packages are missing: $*
 Install them (sudo apt-get install $*) and run this again."
     say "installing $*"
+    # A machine's list of packages may be old or empty: then what it names is gone, or too old for us.
+    if [ -z "$(find /var/lib/apt/lists -maxdepth 0 -mtime -1 2>/dev/null)" ]; then
+        apt_get update || say "the list of packages could not be renewed"
+    fi
     apt_get install -y --no-install-recommends "$@" || {
-        # The list of packages may be old or empty.
         apt_get update
         apt_get install -y --no-install-recommends "$@"
     } || fail "apt-get could not install $*"
@@ -57,8 +60,8 @@ apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=12
 
 # The oldest toolchain that the workspace states.
 rust_needed() { sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml; }
-rust_here() { cargo --version 2>/dev/null | cut -d' ' -f2; }
-at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n1)" = "$2" ]; }
+rust_here() { "${1:-cargo}" --version 2>/dev/null | cut -d' ' -f2; }
+at_least() { [ -n "$1" ] && [ "$(printf "%s\n%s\n" "$1" "$2" | sort -V | head -n1)" = "$2" ]; }
 
 # A C compiler (SQLite and the cryptography are partly C) and a Rust toolchain that is new enough.
 need_rust() {
@@ -66,12 +69,23 @@ need_rust() {
     local needed
     needed=$(rust_needed)
     if ! at_least "$(rust_here)" "$needed"; then
-        # Debian's current Rust goes by this name; it lives in /usr/bin.
-        need_packages cargo-web
+        need_debian_rust cargo-web
         export PATH=/usr/bin:$PATH
     fi
-    at_least "$(rust_here)" "$needed" ||
-        fail "Warren needs Rust $needed or newer; here is '$(rust_here)'. Install it with rustup or as Debian's cargo-web."
+}
+
+# need_debian_rust PACKAGE ...: parts of Debian's current Rust (cargo-web and its kin; they live in /usr/bin), new enough.
+need_debian_rust() {
+    local needed
+    needed=$(rust_needed)
+    need_packages "$@"
+    if ! at_least "$(rust_here /usr/bin/cargo)" "$needed" && is_root; then
+        say "renewing $*"
+        apt_get update
+        apt_get install -y --no-install-recommends "$@"
+    fi
+    at_least "$(rust_here /usr/bin/cargo)" "$needed" ||
+        fail "Warren needs Rust $needed or newer; here is '$(rust_here /usr/bin/cargo)'. Install it with rustup or as Debian's cargo-web."
 }
 
 # build PROFILE CARGO-ARGUMENTS ... with a line of what is going on.
@@ -129,7 +143,7 @@ rust_target() {
 
 need_cross() {
     need cc:gcc /usr/include/stdlib.h:libc6-dev qemu-mipsel-static:qemu-user-static python3:python3
-    need_packages cargo-web rustc-web rust-web-src
+    need_debian_rust cargo-web rustc-web rust-web-src
     python3 -c 'import ensurepip' 2>/dev/null || need_packages python3-venv
     if [ ! -x "$CROSS_TOOLS/bin/cargo-zigbuild" ]; then
         say "installing zig and cargo-zigbuild into $CROSS_TOOLS"

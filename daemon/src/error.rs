@@ -40,7 +40,7 @@ pub enum DaemonError {
         /// What it should be.
         expected: &'static str,
     },
-    /// A key that others can read.
+    /// A key or a passphrase that others can read.
     #[error("{path} can be read by others; run: chmod 600 {path}", path = .0.display())]
     KeyIsOpen(PathBuf),
     /// The TUN device could not be made.

@@ -42,16 +42,22 @@ pub fn parse(kind: &str, bytes: &[u8]) -> Option<Secret> {
     Some(secret)
 }
 
+fn closed_to_others(path: &Path) -> Result<(), DaemonError> {
+    let mode = std::fs::metadata(path)
+        .map_err(|error| DaemonError::file("read", path, error))?
+        .permissions()
+        .mode();
+    if mode & 0o077 == 0 {
+        Ok(())
+    } else {
+        Err(DaemonError::KeyIsOpen(path.to_path_buf()))
+    }
+}
+
 fn load_or_create(path: &Path, kind: &str) -> Result<(Secret, bool), DaemonError> {
     if let Some(bytes) = store::read(path, store::FILE_MAX)? {
         let bytes = Zeroizing::new(bytes);
-        let mode = std::fs::metadata(path)
-            .map_err(|error| DaemonError::file("read", path, error))?
-            .permissions()
-            .mode();
-        if mode & 0o077 != 0 {
-            return Err(DaemonError::KeyIsOpen(path.to_path_buf()));
-        }
+        closed_to_others(path)?;
         let secret = parse(kind, &bytes).ok_or_else(|| DaemonError::Format {
             path: path.to_path_buf(),
             expected: "a key file of this version",
@@ -85,7 +91,14 @@ pub fn service(state: &Path, space: &str) -> Result<ServiceSigner, DaemonError> 
 pub fn next_generation(state: &Path) -> Result<u32, DaemonError> {
     let path = state.join(GENERATION);
     let last = store::read_number(&path, GENERATION)?.unwrap_or(0);
-    let next = u32::try_from(last.saturating_add(1)).unwrap_or(u32::MAX);
+    // No node lives that long: the file was damaged. Neighbours tell a node that has lost it.
+    let next = u32::try_from(last.saturating_add(1))
+        .ok()
+        .filter(|next| *next < u32::MAX)
+        .ok_or_else(|| DaemonError::Format {
+            path: path.clone(),
+            expected: "a number below 4294967294 (delete the file: neighbours know the last one)",
+        })?;
     save_generation(state, next)?;
     Ok(next)
 }
@@ -103,6 +116,7 @@ pub fn psk(file: &Path) -> Result<Secret, DaemonError> {
     const CONTEXT: &[u8] = b"warren mesh passphrase v1";
     let bytes = store::read(file, store::FILE_MAX)?.ok_or_else(|| DaemonError::missing(file))?;
     let bytes = Zeroizing::new(bytes);
+    closed_to_others(file)?;
     let text = bytes.trim_ascii();
     if text.len() < 8 {
         return Err(DaemonError::Format {

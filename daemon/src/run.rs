@@ -143,7 +143,7 @@ fn open_local(
             waker.clone(),
         ))));
     }
-    let name = &config.network.tun.0;
+    let name = &config.network.tun.get_ref().0;
     let tun = Tun::open(name).map_err(|source| DaemonError::Tun {
         name: name.clone(),
         source,
@@ -195,7 +195,7 @@ impl Daemon {
         let mut terminate = signals(SignalKind::terminate())?;
         let mut interrupt = signals(SignalKind::interrupt())?;
         if let Some(config) = &self.config.mesh.udp {
-            let peers = config.peers.iter().map(|peer| peer.0).collect();
+            let peers = config.peers.iter().map(|peer| peer.get_ref().0).collect();
             let carrier = udp::open(UDP_ID, config.listen.0, peers).map_err(|source| {
                 DaemonError::Listen {
                     address: config.listen.0,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use warrend::control::client;
 use warrend::control::protocol::{self, CommandName, ControlError, ErrorCode, LINE_MAX};
 use warrend::control::server::{self, Answers};
 
@@ -45,6 +46,7 @@ fn requests_are_answered_in_order_and_garbage_does_not_end_the_conversation() {
             (&b"{\"command\":\"status\"}\n"[..], "{\"ok\":\"status\"}"),
             (b"\n", "{\"error\":{\"code\":\"bad_request\""),
             (b"\xff\xfe\x00\n", "{\"error\":{\"code\":\"bad_request\""),
+            (b"[\"status\"]\n", "{\"error\":{\"code\":\"bad_request\""),
             (b"[[[[[[[[\n", "{\"error\":{\"code\":\"bad_request\""),
             (
                 b"{\"command\":\"reboot\"}\n",
@@ -85,6 +87,36 @@ fn a_line_that_is_too_long_is_refused_and_others_are_still_served() {
             ask(&mut stream, b"{\"command\":\"spaces\"}\n").await,
             "{\"ok\":\"spaces\"}\n"
         );
+    });
+}
+
+#[test]
+fn who_comes_when_all_connections_are_taken_is_told_so_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("control.sock");
+    runtime().block_on(async {
+        let listener = UnixListener::from_std(server::listen(&path).unwrap()).unwrap();
+        tokio::spawn(server::serve(listener, Arc::new(Echo)));
+        let mut idle = Vec::new();
+        loop {
+            let mut stream = BufReader::new(UnixStream::connect(&path).await.unwrap());
+            let answer = ask(&mut stream, b"{\"command\":\"spaces\"}\n").await;
+            if answer != "{\"ok\":\"spaces\"}\n" {
+                assert_eq!(
+                    answer,
+                    "{\"error\":{\"code\":\"unavailable\",\"args\":[]}}\n"
+                );
+                break;
+            }
+            idle.push(stream);
+            assert!(idle.len() <= 64, "connections are not bounded");
+        }
+        // The program for people says it, too.
+        let asked = path.clone();
+        let told =
+            tokio::task::spawn_blocking(move || client::ask::<String>(&asked, CommandName::Spaces));
+        let told = told.await.unwrap().unwrap_err().to_string();
+        assert!(told.contains("busy"), "{told}");
     });
 }
 

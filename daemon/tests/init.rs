@@ -84,6 +84,27 @@ fn a_key_that_others_can_read_is_refused() {
 }
 
 #[test]
+fn a_passphrase_that_others_can_read_and_a_damaged_generation_are_refused() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("a");
+    assert!(init(&dir).status.success());
+    let (config, passphrase) = (dir.join("warren.toml"), parent.path().join("passphrase"));
+    let text_before = std::fs::read_to_string(&config).unwrap();
+    let line = format!("[mesh]\npassphrase_file = {passphrase:?}");
+    std::fs::write(&config, text_before.replacen("[mesh]", &line, 1)).unwrap();
+    std::fs::write(&passphrase, "open sesame\n").unwrap();
+    let check = || warrend(&["check", "--config", config.to_str().unwrap()]);
+    std::fs::set_permissions(&passphrase, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let told = check().stderr;
+    assert!(text(&told).contains("chmod 600"), "{}", text(&told));
+    std::fs::set_permissions(&passphrase, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(check().status.success());
+    std::fs::write(dir.join("generation"), "warren-generation 1 4294967295\n").unwrap();
+    let told = warrend(&["run", "--config", config.to_str().unwrap()]).stderr;
+    assert!(text(&told).contains("delete the file"), "{}", text(&told));
+}
+
+#[test]
 fn wrong_arguments_are_answered_with_what_to_do() {
     for (arguments, expected) in [
         (&["init"][..], "needs either --dir DIR or --config FILE"),

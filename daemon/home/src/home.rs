@@ -30,7 +30,7 @@ use crate::config::{Clock, HomeConfig};
 use crate::dialer::{Dialer, ServiceListing, ServiceName};
 use crate::error::HomeError;
 use crate::forms::{self, field};
-use crate::guests::{Guest, GuestError, Guests, Token, clean_name};
+use crate::guests::{Guest, GuestError, Guests, NAME_CHARS, Token, clean_name};
 use crate::hosts::{Site, site};
 use crate::http::{Body, html, see_other, set, text};
 use crate::link::{CHANNEL, signed};
@@ -119,11 +119,15 @@ impl Home {
     }
 
     async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
-        let host = request
-            .headers()
-            .get(header::HOST)
+        let mut hosts = request.headers().get_all(header::HOST).iter();
+        let host = hosts
+            .next()
             .and_then(|host| host.to_str().ok())
             .unwrap_or_default();
+        if hosts.next().is_some() {
+            // RFC 9112, 3.2.
+            return text(StatusCode::BAD_REQUEST, "Two Host headers.\n");
+        }
         match site(host, &self.config.host_names) {
             None => text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
             Some(Site::Space(service)) => proxy::pass(&*self.rooms.dialer, &service, request).await,
@@ -220,18 +224,18 @@ impl Home {
     fn space(&self, service: &ServiceName, request: &Request<Incoming>) -> Answer {
         let nonce = nonce()?;
         let room = self.enter(service)?;
-        let unnamed = || ServiceListing {
+        let listing = self.listing(service);
+        let status = if listing.is_some() || room.is_found() {
+            StatusCode::OK
+        } else {
+            // The page goes on looking, and comes to life when the space is found.
+            StatusCode::NOT_FOUND
+        };
+        let listing = listing.unwrap_or_else(|| ServiceListing {
             service: service.clone(),
             name: "Space".into(),
             host: String::new(),
-        };
-        let listing = self
-            .rooms
-            .dialer
-            .services()
-            .into_iter()
-            .find(|listing| listing.service == *service)
-            .unwrap_or_else(unnamed);
+        });
         let (token, is_new) = match forms::token(request.headers()) {
             Some(token) => (token, false),
             None => (Token::random().map_err(|error| self.trouble(&error))?, true),
@@ -251,7 +255,7 @@ impl Home {
             (self.clock)(),
             &nonce,
         );
-        let mut response = html(StatusCode::OK, page, &nonce);
+        let mut response = html(status, page, &nonce);
         if is_new {
             let cookie = format!(
                 "{}={}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Strict",
@@ -261,6 +265,11 @@ impl Home {
             set(&mut response, header::SET_COOKIE, &cookie);
         }
         Ok(response)
+    }
+
+    fn listing(&self, service: &ServiceName) -> Option<ServiceListing> {
+        let mut listings = self.rooms.dialer.services().into_iter();
+        listings.find(|listing| listing.service == *service)
     }
 
     fn live(&self, service: &ServiceName, request: &Request<Incoming>) -> Answer {
@@ -324,6 +333,12 @@ impl Home {
         }
         let room = self.enter(service)?;
         if action == "send" {
+            if self.listing(service).is_none() && !room.is_found() {
+                return Err(sorry(
+                    StatusCode::NOT_FOUND,
+                    "Nobody in reach knows this space, so nothing was sent. Check its address, or try again when it is found.",
+                ));
+            }
             let guest = self.guest(&token, field(&fields, "name"), sorry).await?;
             let words = field(&fields, "text").replace("\r\n", "\n");
             let words = words.trim();
@@ -358,8 +373,11 @@ impl Home {
         name: &str,
         sorry: impl Fn(StatusCode, &str) -> Response<Body>,
     ) -> Result<Guest, Response<Body>> {
-        let name = clean_name(name)
-            .ok_or_else(|| sorry(StatusCode::BAD_REQUEST, "Tell people your name first."))?;
+        let refuse = |words| sorry(StatusCode::BAD_REQUEST, words);
+        let name = clean_name(name).ok_or_else(|| refuse("Tell people your name first."))?;
+        if name.chars().count() > NAME_CHARS {
+            return Err(refuse("A name has at most 40 letters."));
+        }
         if let Some(guest) = self
             .rooms
             .guests

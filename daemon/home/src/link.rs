@@ -34,7 +34,9 @@ const OVERLAP: u64 = 15 * 60;
 const OPEN: Duration = Duration::from_secs(15);
 /// How long an answer may take before the connection counts as broken.
 const ANSWER: Duration = Duration::from_secs(15);
-/// Silence after which the other side is asked whether it is still there, and half of what it may take to answer.
+/// Silence after which the other side is asked whether it is still there, and what it may take to answer: while somebody
+/// looks at the page, and else.
+const SILENCE_WATCHED: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_secs(10);
 /// Waiting between two attempts: at first, and at most.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -168,6 +170,11 @@ impl Link {
         }
         let mut silent = false;
         loop {
+            let patience = if self.room.watchers() > 0 {
+                SILENCE_WATCHED
+            } else {
+                SILENCE
+            };
             tokio::select! {
                 message = socket.next() => match message {
                     Some(Ok(Message::Text(text))) => {
@@ -186,13 +193,13 @@ impl Link {
                         return Ended::Broken(error.to_string());
                     }
                 }
-                () = tokio::time::sleep(SILENCE) => {
+                () = tokio::time::sleep(patience) => {
                     // A cut link says nothing: a ping that is not answered within the next silence tells.
                     if silent {
                         return Ended::Broken("the space has gone silent".into());
                     }
                     silent = true;
-                    let sent = tokio::time::timeout(SILENCE, socket.send(Message::Ping(Vec::new().into()))).await;
+                    let sent = tokio::time::timeout(patience, socket.send(Message::Ping(Vec::new().into()))).await;
                     if !matches!(sent, Ok(Ok(()))) {
                         return Ended::Broken("the space takes nothing".into());
                     }

@@ -8,7 +8,7 @@ use nostr::event::{Event, EventId};
 use nostr::key::PublicKey;
 use tokio::sync::{Notify, broadcast};
 
-use crate::guests::{GuestId, clean_name};
+use crate::guests::{GuestId, NAME_CHARS, clean_name};
 
 /// Messages that are kept.
 const MESSAGES: usize = 200;
@@ -90,6 +90,7 @@ struct State {
     names: HashMap<PublicKey, (u64, String)>,
     unsent: VecDeque<Unsent>,
     reach: Reach,
+    was_here: bool,
 }
 
 /// What a page shows.
@@ -123,6 +124,7 @@ impl Default for Room {
             names: HashMap::new(),
             unsent: VecDeque::new(),
             reach: Reach::Trying,
+            was_here: false,
         };
         Self {
             state: Mutex::new(state),
@@ -222,7 +224,8 @@ impl Room {
         let content: serde_json::Value = serde_json::from_str(&event.content).unwrap_or_default();
         let name = ["display_name", "name"]
             .into_iter()
-            .find_map(|field| content[field].as_str().and_then(clean_name));
+            .find_map(|field| content[field].as_str().and_then(clean_name))
+            .map(|name| name.chars().take(NAME_CHARS).collect::<String>());
         let Some(name) = name else { return };
         let at = event.created_at.as_secs();
         let mut state = self.state();
@@ -281,9 +284,16 @@ impl Room {
         let mut state = self.state();
         if state.reach != reach {
             state.reach = reach;
+            state.was_here |= reach == Reach::Here;
             drop(state);
             self.tell(Change::All);
         }
+    }
+
+    /// Whether the space was ever reached, or something waits for it.
+    pub fn is_found(&self) -> bool {
+        let state = self.state();
+        state.was_here || !state.unsent.is_empty()
     }
 
     /// Keeps a message until the space has it; `false` when too many wait.

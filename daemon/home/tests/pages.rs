@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{PATIENCE, SERVICE, TestHome, Wire, open_space};
+use common::{PATIENCE, SERVICE, TestHome, Village, Wire, open_space};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -122,12 +122,11 @@ impl<'a> Browser<'a> {
 
 #[tokio::test]
 async fn what_is_written_at_one_home_is_read_at_another_without_script() {
-    let dir = tempfile::tempdir().unwrap();
-    let space = open_space(dir.path());
-    let (wire_a, wire_c) = (Wire::to(&space), Wire::to(&space));
-    let a = TestHome::open(dir.path(), "a", &wire_a).await;
-    let c = TestHome::open(dir.path(), "c", &wire_c).await;
-    let (ann, cleo) = (Browser::open(&a).await, Browser::open(&c).await);
+    let village = Village::open().await;
+    let (ann, cleo) = (
+        Browser::open(&village.a).await,
+        Browser::open(&village.c).await,
+    );
     ann.write("Ann", "Hello+%3Cb%3Eeverybody%3C%2Fb%3E").await;
     let page = cleo.until("Hello &lt;b&gt;everybody&lt;/b&gt;").await;
     assert!(page.contains("Ann"), "{page}");
@@ -139,19 +138,24 @@ async fn what_is_written_at_one_home_is_read_at_another_without_script() {
     );
     // Ten viewers, one connection to the space.
     for _ in 0..10 {
-        Browser::open(&a).await;
+        Browser::open(&village.a).await;
     }
-    assert_eq!(wire_a.opened.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert_eq!(
+        village
+            .wire_a
+            .opened
+            .load(std::sync::atomic::Ordering::SeqCst),
+        1
+    );
 }
 
 #[tokio::test]
 async fn what_is_said_within_a_second_stands_in_the_order_it_was_said() {
-    let dir = tempfile::tempdir().unwrap();
-    let space = open_space(dir.path());
-    let (wire_a, wire_c) = (Wire::to(&space), Wire::to(&space));
-    let a = TestHome::open(dir.path(), "a", &wire_a).await;
-    let c = TestHome::open(dir.path(), "c", &wire_c).await;
-    let (ann, cleo) = (Browser::open(&a).await, Browser::open(&c).await);
+    let village = Village::open().await;
+    let (ann, cleo) = (
+        Browser::open(&village.a).await,
+        Browser::open(&village.c).await,
+    );
     let words: Vec<String> = (0..12).map(|number| format!("turn-{number}-end")).collect();
     for (number, word) in words.iter().enumerate() {
         let (speaker, listener) = if number % 2 == 0 {
@@ -216,16 +220,12 @@ async fn changes_come_live_and_complete() {
 
 #[tokio::test]
 async fn nothing_is_lost_while_the_space_is_away_not_even_over_a_restart() {
-    let dir = tempfile::tempdir().unwrap();
-    let space = open_space(dir.path());
-    let (wire_a, wire_c) = (Wire::to(&space), Wire::to(&space));
-    let mut a = TestHome::open(dir.path(), "a", &wire_a).await;
-    let c = TestHome::open(dir.path(), "c", &wire_c).await;
+    let mut village = Village::open().await;
     let cookie = {
-        let ann = Browser::open(&a).await;
+        let ann = Browser::open(&village.a).await;
         ann.write("Ann", "before").await;
         ann.until("Connected").await;
-        wire_a.cut();
+        village.wire_a.cut();
         ann.until("cannot be reached").await;
         ann.write("Ann", "in+the+dark").await;
         let page = ann.page().await;
@@ -235,16 +235,16 @@ async fn nothing_is_lost_while_the_space_is_away_not_even_over_a_restart() {
         );
         ann.cookie
     };
-    let cleo = Browser::open(&c).await;
+    let cleo = Browser::open(&village.c).await;
     cleo.write("Cleo", "while+you+were+away").await;
     cleo.until("while you were away").await;
     assert!(!cleo.page().await.contains("in the dark"));
-    a.close();
-    a = TestHome::open(dir.path(), "a", &wire_a).await;
-    wire_a.heal();
+    village.a.close();
+    village.a = TestHome::open(village.dir.path(), "a", &village.wire_a).await;
+    village.wire_a.heal();
     cleo.until("in the dark").await;
     let again = Browser {
-        home: &a,
+        home: &village.a,
         cookie,
         token: String::new(),
     };
@@ -259,17 +259,16 @@ async fn nothing_is_lost_while_the_space_is_away_not_even_over_a_restart() {
 
 #[tokio::test]
 async fn a_cut_while_the_page_is_open_is_caught_up() {
-    let dir = tempfile::tempdir().unwrap();
-    let space = open_space(dir.path());
-    let (wire_a, wire_c) = (Wire::to(&space), Wire::to(&space));
-    let a = TestHome::open(dir.path(), "a", &wire_a).await;
-    let c = TestHome::open(dir.path(), "c", &wire_c).await;
-    let (ann, cleo) = (Browser::open(&a).await, Browser::open(&c).await);
+    let village = Village::open().await;
+    let (ann, cleo) = (
+        Browser::open(&village.a).await,
+        Browser::open(&village.c).await,
+    );
     for round in 0..3 {
-        wire_c.cut();
+        village.wire_c.cut();
         cleo.until("cannot be reached").await;
         ann.write("Ann", &format!("round{round}")).await;
-        wire_c.heal();
+        village.wire_c.heal();
         cleo.until(&format!("round{round}")).await;
     }
 }
@@ -336,6 +335,25 @@ async fn what_comes_from_elsewhere_is_refused() {
     assert_eq!(ask(&home, "GET", "/nowhere", "", "").await.status, 404);
     assert_eq!(ask(&home, "GET", "/s/short/", "", "").await.status, 404);
     assert_eq!(
+        ask(
+            &home,
+            "GET",
+            "/",
+            "Host: localhost\r\nHost: evil.example\r\n",
+            ""
+        )
+        .await
+        .status,
+        400,
+        "two names"
+    );
+    let nowhere = format!("/s/{}/", "b".repeat(52));
+    assert_eq!(ask(&home, "GET", &nowhere, "", "").await.status, 404);
+    let headers = format!("{cookie}Content-Type: application/x-www-form-urlencoded\r\n");
+    let lost = ask(&home, "POST", &format!("{nowhere}send"), &headers, &form).await;
+    assert_eq!(lost.status, 404, "a space nobody knows takes no words");
+    assert!(lost.body.contains("nothing was sent"), "{}", lost.body);
+    assert_eq!(
         ask(&home, "DELETE", &format!("/s/{SERVICE}/"), "", "")
             .await
             .status,
@@ -349,6 +367,8 @@ async fn what_comes_from_elsewhere_is_refused() {
     );
     assert_eq!(ann.post("send", "name=Ann&text=").await.status, 400);
     assert_eq!(ann.post("send", "name=+&text=hello").await.status, 400);
+    let long = format!("name={}&text=hello", "x".repeat(41));
+    assert_eq!(ann.post("send", &long).await.status, 400);
     assert_eq!(
         ann.post("send", &format!("name=Ann&text={}", "x".repeat(4001)))
             .await

@@ -152,7 +152,7 @@ impl Space {
         let stats = self.core.store.stats();
         Summary {
             name: self.core.config.name.clone(),
-            members: groups.people(),
+            members: groups.people_besides(&self.core.keys.public_key()),
             channels: groups.len(),
             events: stats.events,
             bytes: stats.bytes,

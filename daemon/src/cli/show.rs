@@ -173,7 +173,7 @@ fn spaces(spaces: &Vec<Space>) -> String {
         })
         .collect();
     let head = [
-        "SPACE", "HOST", "PORT", "MEMBERS", "CHANNELS", "MESSAGES", "SERVICE",
+        "SPACE", "HOST", "PORT", "MEMBERS", "CHANNELS", "STORED", "SERVICE",
     ];
     table::render(&head, &rows)
 }

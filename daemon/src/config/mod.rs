@@ -17,7 +17,7 @@ use warren_mesh::descriptor::MAX_SERVICES;
 use crate::error::DaemonError;
 use crate::store;
 use values::{
-    Address, InterfaceName, NodeName, Open, Owner, SpaceId, Throughput, Title, WebAddress,
+    Address, InterfaceName, NodeName, Open, Owner, Peer, SpaceId, Throughput, Title, WebAddress,
 };
 
 /// Longest configuration file, bytes.
@@ -157,7 +157,7 @@ pub struct Udp {
     pub listen: Address,
     /// Whom to call.
     #[serde(default)]
-    pub peers: Vec<Address>,
+    pub peers: Vec<Spanned<Peer>>,
 }
 
 /// `[network]`
@@ -167,7 +167,7 @@ pub struct Network {
     /// How this machine's programs reach the mesh.
     pub mode: Mode,
     /// Name of the TUN device.
-    pub tun: InterfaceName,
+    pub tun: Spanned<InterfaceName>,
     /// What the island may open here.
     pub open: Vec<Open>,
 }
@@ -176,7 +176,7 @@ impl Default for Network {
     fn default() -> Self {
         Self {
             mode: Mode::default(),
-            tun: InterfaceName(String::from("warren0")),
+            tun: Spanned::new(0..0, InterfaceName(String::from("warren0"))),
             open: Vec::new(),
         }
     }
@@ -214,7 +214,7 @@ impl Default for Control {
 #[serde(deny_unknown_fields, default)]
 pub struct Web {
     /// Where the page is served.
-    pub listen: Vec<WebAddress>,
+    pub listen: Vec<Spanned<WebAddress>>,
 }
 
 /// `[[space]]`
@@ -291,6 +291,26 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     if let Some(span) = second(config.space.iter().map(|space| &space.port)) {
         return Err(duplicate("port", span));
     }
+    if let Some(span) = second(&config.web.listen) {
+        return Err(duplicate("address", span));
+    }
+    if let Some(span) = second(config.mesh.udp.iter().flat_map(|udp| &udp.peers)) {
+        return Err(duplicate("peer", span));
+    }
+    let tun = &config.network.tun;
+    if let Some(interface) = config
+        .mesh
+        .interface
+        .iter()
+        .find(|interface| interface.name.get_ref() == tun.get_ref())
+        .filter(|_| config.network.mode == Mode::Tun)
+    {
+        let message = format!(
+            "found {:?}, expected another name: it is the TUN device's (`tun` in [network])",
+            tun.get_ref().0
+        );
+        return Err(at(path, text, interface.name.span().start, message));
+    }
     if config.state.as_os_str().is_empty() {
         let place = text.find("state").unwrap_or(0);
         let message = String::from("found an empty `state`, expected a directory");
@@ -307,10 +327,11 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
 }
 
 fn second<'a, T: Eq + Hash + 'a>(
-    mut values: impl Iterator<Item = &'a Spanned<T>>,
+    values: impl IntoIterator<Item = &'a Spanned<T>>,
 ) -> Option<std::ops::Range<usize>> {
     let mut seen = HashSet::new();
     values
+        .into_iter()
         .find(|value| !seen.insert(value.get_ref()))
         .map(Spanned::span)
 }

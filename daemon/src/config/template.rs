@@ -56,7 +56,7 @@ state = {state}
 level = "info"
 
 [mesh]
-# A closed mesh: only who knows the passphrase in this file becomes a neighbour.
+# A closed mesh: only who knows the passphrase in this file (mode 0600) becomes a neighbour.
 #passphrase_file = "/etc/warren/passphrase"
 # Packets travel sealed by AES-256-GCM between nodes whose processors have instructions for it ("auto"), else by
 # ChaCha20-Poly1305; "never" keeps to the latter.

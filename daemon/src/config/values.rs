@@ -45,6 +45,7 @@ from_string!(
     Open,
     WebAddress,
     Address,
+    Peer,
     Owner
 );
 
@@ -217,8 +218,28 @@ impl FromStr for Address {
     }
 }
 
+/// The transport address of one other node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Peer(pub SocketAddr);
+
+impl FromStr for Peer {
+    type Err = WrongValue;
+    fn from_str(text: &str) -> Result<Self, WrongValue> {
+        let Address(address) = text.parse()?;
+        let ip = address.ip();
+        if address.port() == 0 || ip.is_multicast() || ip.is_unspecified() {
+            return Err(wrong(
+                text,
+                "the address of one machine and a port other than 0",
+            ));
+        }
+        Ok(Self(address))
+    }
+}
+
 /// Where the page is served.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub enum WebAddress {
     /// A TCP address.

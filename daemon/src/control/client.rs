@@ -22,11 +22,15 @@ pub fn ask<T: DeserializeOwned>(socket: &Path, command: CommandName) -> Result<T
     stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
     let mut request = serde_json::to_vec(&Request { command }).unwrap_or_default();
     request.push(b'\n');
-    stream.write_all(&request).map_err(failed)?;
+    // A busy daemon answers without reading, and hangs up: its answer is there all the same.
+    let sent = stream.write_all(&request);
     let mut line = Vec::new();
     BufReader::new(stream.take(ANSWER_MAX as u64))
         .read_until(b'\n', &mut line)
         .map_err(failed)?;
+    if line.is_empty() {
+        sent.map_err(failed)?;
+    }
     match serde_json::from_slice(&line) {
         Ok(Answer::Ok(value)) => Ok(value),
         Ok(Answer::Error(error)) => Err(DaemonError::Refused(sentence(&error))),

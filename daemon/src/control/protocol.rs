@@ -81,6 +81,11 @@ pub fn parse_request(line: &[u8]) -> Result<Request, ControlError> {
             LINE_MAX.to_string(),
         ));
     }
+    // The parser would take the fields of an object from a list, too.
+    if line.trim_ascii_start().first() != Some(&b'{') {
+        let found = "no JSON object in braces";
+        return Err(ControlError::new(ErrorCode::BadRequest, found));
+    }
     serde_json::from_slice(line).map_err(|error| {
         // A well-formed request for something else deserves to be told apart from garbage.
         #[derive(Deserialize)]

@@ -62,11 +62,14 @@ pub fn listen_in_existing(
 pub async fn serve(listener: UnixListener, answers: Arc<impl Answers>) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((mut stream, _)) => {
+                let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+                    // Fits into the socket's buffer, so it does not wait for the client.
+                    let busy = encode(Answer::<()>::Error(unavailable()));
+                    let _ = stream.write_all(&[&busy, &b"\n"[..]].concat()).await;
+                    continue;
+                };
                 let answers = Arc::clone(&answers);
                 tokio::spawn(async move {
                     // A client that goes away in the middle is its own business.

@@ -61,7 +61,7 @@ pub fn bind(config: &Config, address: NodeAddress) -> Result<Prepared, DaemonErr
         .web
         .listen
         .iter()
-        .map(|at| Ok((at.clone(), Listener::open(at)?)))
+        .map(|at| Ok((at.get_ref().clone(), Listener::open(at.get_ref())?)))
         .collect::<Result<_, DaemonError>>()?;
     Ok(Prepared {
         spaces: Vec::new(),

@@ -138,7 +138,7 @@ impl Router {
     /// was taken.
     fn bump(&mut self, now: Instant) -> bool {
         if self.own.seq >= self.own.chain.length() {
-            self.want_generation(self.own.generation + 1);
+            self.want_generation(self.own.generation.saturating_add(1));
             return false;
         }
         self.own.seq += 1;

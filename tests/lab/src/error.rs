@@ -1,6 +1,5 @@
 //! What can go wrong in a lab: every error says what happened, to what, and what to do. It never holds keys or messages.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Everything that can go wrong in a lab.
@@ -52,14 +51,12 @@ pub enum LabError {
         answer: String,
     },
     /// A daemon ended by itself.
-    #[error("{name} ended by itself ({status}); its log is {}:\n{tail}", log.display())]
+    #[error("{name} ended by itself ({status}); the end of its log:\n{tail}")]
     Ended {
         /// Whose daemon.
         name: String,
         /// Exit status.
         status: String,
-        /// Where its log is.
-        log: PathBuf,
         /// The last lines of the log.
         tail: String,
     },

@@ -107,7 +107,6 @@ impl Process {
             Err(LabError::Ended {
                 name: self.name.clone(),
                 status: status.to_string(),
-                log: self.log.clone(),
                 tail: self.log_tail(),
             })
         })

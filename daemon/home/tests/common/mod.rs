@@ -141,3 +141,29 @@ impl Drop for TestHome {
         self.close();
     }
 }
+
+/// One space and two homes, each with a wire of its own to it.
+pub struct Village {
+    pub wire_a: Arc<Wire>,
+    pub wire_c: Arc<Wire>,
+    pub a: TestHome,
+    pub c: TestHome,
+    pub dir: tempfile::TempDir,
+}
+
+impl Village {
+    pub async fn open() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let space = open_space(dir.path());
+        let (wire_a, wire_c) = (Wire::to(&space), Wire::to(&space));
+        let a = TestHome::open(dir.path(), "a", &wire_a).await;
+        let c = TestHome::open(dir.path(), "c", &wire_c).await;
+        Self {
+            wire_a,
+            wire_c,
+            a,
+            c,
+            dir,
+        }
+    }
+}

@@ -194,12 +194,13 @@ impl Groups {
             .any(|channel| channel.members.contains_key(person))
     }
 
-    /// People who belong to at least one channel.
-    pub fn people(&self) -> usize {
+    /// People who belong to at least one channel. The space itself, which makes the first one, is not one of them.
+    pub fn people_besides(&self, space: &PublicKey) -> usize {
         let people: std::collections::HashSet<&PublicKey> = self
             .channels
             .values()
             .flat_map(|channel| channel.members.keys())
+            .filter(|person| *person != space)
             .collect();
         people.len()
     }
