@@ -21,7 +21,7 @@ use data_encoding::HEXLOWER;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nostr::event::EventId;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -130,7 +130,10 @@ impl Home {
         }
         match site(host, &self.config.host_names) {
             None => text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
-            Some(Site::Space(service)) => proxy::pass(&*self.rooms.dialer, &service, request).await,
+            Some(Site::Space(service)) => {
+                let path = proxy::path(request.uri(), "");
+                proxy::pass(&*self.rooms.dialer, &service, path, request).await
+            }
             Some(Site::Home) => match self.route(request).await {
                 Ok(response) | Err(response) => response,
             },
@@ -154,7 +157,13 @@ impl Home {
             return Err(self.nothing_here());
         };
         if matches!(rest, "" | "no slash") && proxy::is_for_program(request.headers()) {
-            return Ok(proxy::pass(&*self.rooms.dialer, &service, request).await);
+            return Ok(proxy::pass(
+                &*self.rooms.dialer,
+                &service,
+                Uri::from_static("/"),
+                request,
+            )
+            .await);
         }
         match rest {
             "no slash" => Ok(see_other(&format!("/s/{service}/"))),

@@ -25,10 +25,18 @@ pub fn is_for_program(headers: &HeaderMap) -> bool {
     has(header::UPGRADE, "websocket") || has(header::ACCEPT, "application/nostr+json")
 }
 
-/// Passes a request to a space.
+/// The path and query of a request as the space sees them: without the home's `prefix`.
+pub fn path(uri: &Uri, prefix: &str) -> Uri {
+    let whole = uri.path_and_query().map_or("/", |path| path.as_str());
+    let own = whole.strip_prefix(prefix).unwrap_or(whole);
+    own.parse().unwrap_or_else(|_| Uri::from_static("/"))
+}
+
+/// Passes a request to a space, which sees it as one for `path` (and query) of its own.
 pub async fn pass(
     dialer: &dyn Dialer,
     service: &ServiceName,
+    path: Uri,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
     let away = |error: String| {
@@ -49,7 +57,7 @@ pub async fn pass(
             Err(error) => return away(error.to_string()),
         };
     let driver = tokio::spawn(connection.with_upgrades());
-    *request.uri_mut() = Uri::from_static("/");
+    *request.uri_mut() = path;
     if let Ok(host) = HeaderValue::from_str(&format!("{service}.warren")) {
         request.headers_mut().insert(header::HOST, host);
     }

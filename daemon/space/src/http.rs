@@ -1,10 +1,12 @@
 //! One HTTP/1.1 connection to a space: the description (NIP-11), a line for browsers, and the door to the WebSocket.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -22,7 +24,8 @@ const REQUEST_SECONDS: u64 = 15;
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 16 * 1024;
 
-type Body = Full<Bytes>;
+/// The body of an answer.
+pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 type Door = Arc<Mutex<Option<hyper::upgrade::OnUpgrade>>>;
 
 /// Serves requests until the connection ends or becomes a WebSocket; then gives the raw stream.
@@ -32,8 +35,8 @@ where
 {
     let door: Door = Door::default();
     let service = hyper::service::service_fn(|request: Request<Incoming>| {
-        let response = respond(core, request, &door);
-        async move { Ok::<_, Infallible>(response) }
+        let (core, door) = (Arc::clone(core), Arc::clone(&door));
+        async move { Ok::<_, Infallible>(respond(&core, request, &door).await) }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -49,10 +52,15 @@ where
     upgrade.await.ok().map(TokioIo::new)
 }
 
-fn respond(core: &Core, mut request: Request<Incoming>, door: &Door) -> Response<Body> {
-    if request.uri().path() != "/" {
-        return text(StatusCode::NOT_FOUND, "There is nothing here.\n");
+async fn respond(core: &Arc<Core>, request: Request<Incoming>, door: &Door) -> Response<Body> {
+    match request.uri().path() {
+        "/" => root(core, request, door),
+        _ => text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
     }
+}
+
+/// The space itself: its description, and the door to the WebSocket.
+fn root(core: &Core, mut request: Request<Incoming>, door: &Door) -> Response<Body> {
     if request.method() == Method::OPTIONS {
         return with_cors(text(StatusCode::NO_CONTENT, ""));
     }
@@ -141,8 +149,16 @@ fn lists(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
     })
 }
 
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Full::new(body.into()));
+/// A body of known bytes.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
+
+/// A line of plain text.
+pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(full(body));
     *response.status_mut() = status;
     response.headers_mut().insert(
         header::CONTENT_TYPE,
@@ -151,7 +167,8 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     response
 }
 
-fn with_cors(mut response: Response<Body>) -> Response<Body> {
+/// Lets pages of any origin read the answer: who may see what is decided by proofs of identity, never by origin.
+pub fn with_cors(mut response: Response<Body>) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(
         header::ACCESS_CONTROL_ALLOW_ORIGIN,
