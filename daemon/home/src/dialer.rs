@@ -6,6 +6,8 @@ use std::io;
 use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 /// A future that is boxed, so that [`Dialer`] can be used behind a pointer.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -61,4 +63,23 @@ pub trait Dialer: Send + Sync + 'static {
 
     /// The spaces of the island, those of this home included, in any order.
     fn services(&self) -> Vec<ServiceListing>;
+}
+
+/// Opens a WebSocket to a space, whose messages may be so long. The caller decides how long it may take.
+pub async fn websocket(
+    dialer: &dyn Dialer,
+    service: &ServiceName,
+    message_bytes: usize,
+) -> io::Result<WebSocketStream<BoxStream>> {
+    let stream = dialer.open(service).await?;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(4096)
+        .write_buffer_size(4096)
+        .max_message_size(Some(message_bytes))
+        .max_frame_size(Some(message_bytes));
+    let url = format!("ws://{service}.warren/");
+    let opened = tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await;
+    opened
+        .map(|(socket, _response)| socket)
+        .map_err(io::Error::other)
 }

@@ -1,5 +1,6 @@
 //! Every parser of foreign bytes as a function that a fuzzer can call. None of them may panic.
 
+use crate::channel::frame;
 use crate::{forms, guests, hosts};
 
 /// A `Host` header.
@@ -13,5 +14,12 @@ pub fn host(bytes: &[u8]) {
 pub fn form(bytes: &[u8]) {
     for (_, value) in forms::fields(bytes) {
         let _ = guests::clean_name(&value);
+    }
+}
+
+/// A frame that came through the encrypted channel.
+pub fn channel(bytes: &[u8]) {
+    if let Ok((stream, Ok(frame::Frame::Data(data)))) = frame::parse(bytes) {
+        assert_eq!(frame::data(stream, data), bytes);
     }
 }

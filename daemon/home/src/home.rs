@@ -7,6 +7,7 @@
 //! | GET `/s/<service>/live` | changes of that page as server-sent events |
 //! | POST `/s/<service>/send` | writes a message (`name`, `text`, `token`) |
 //! | POST `/s/<service>/again`, `/forget` | sends a message that failed once more, or removes it (`id`, `token`) |
+//! | GET `/channel` | the key of the encrypted channel; as a WebSocket the channel itself |
 //! | any, Host `<service>.localhost` | the space itself, for programs |
 
 // The error of a handler is the answer to give instead. It is made once per request and moved once: a box would buy
@@ -14,6 +15,7 @@
 #![allow(clippy::result_large_err)]
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -26,8 +28,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use nostr::event::EventId;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::channel::{self, ChannelKey};
 use crate::config::{Clock, HomeConfig};
-use crate::dialer::{Dialer, ServiceListing, ServiceName};
+use crate::dialer::{BoxFuture, Dialer, ServiceListing, ServiceName};
 use crate::error::HomeError;
 use crate::forms::{self, field};
 use crate::guests::{Guest, GuestError, Guests, NAME_CHARS, Token, clean_name};
@@ -53,6 +56,7 @@ pub struct Home {
     config: HomeConfig,
     rooms: Rooms,
     clock: Clock,
+    channel_key: Arc<ChannelKey>,
     /// Makes the forms of one run of this home different from those of others.
     form_secret: [u8; 32],
 }
@@ -76,6 +80,7 @@ impl Home {
     ) -> Result<Arc<Self>, HomeError> {
         let guests = Arc::new(Guests::open(config.dir.join("guests"))?);
         let shelf = Arc::new(Shelf::open(config.dir.join("unsent"))?);
+        let channel_key = Arc::new(ChannelKey::open(&config.dir.join("channel.key"))?);
         let mut form_secret = [0; 32];
         getrandom::fill(&mut form_secret).map_err(|error| HomeError::Random(error.to_string()))?;
         let rooms = Rooms::new(dialer, guests, shelf, Arc::clone(&clock));
@@ -83,6 +88,7 @@ impl Home {
             config,
             rooms,
             clock,
+            channel_key,
             form_secret,
         }))
     }
@@ -99,6 +105,7 @@ impl Home {
     {
         let service = hyper::service::service_fn(|request: Request<Incoming>| {
             let home = Arc::clone(&self);
+            let request = request.map(|body| body.map_err(io::Error::other).boxed_unsync());
             async move { Ok::<_, Infallible>(home.respond(request).await) }
         });
         let served = hyper::server::conn::http1::Builder::new()
@@ -118,7 +125,7 @@ impl Home {
         self.rooms.close();
     }
 
-    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn respond(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
         let mut hosts = request.headers().get_all(header::HOST).iter();
         let host = hosts
             .next()
@@ -140,12 +147,16 @@ impl Home {
         }
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Answer {
+    async fn route(self: &Arc<Self>, request: Request<Body>) -> Answer {
         let path = request.uri().path().to_owned();
         if path == "/" {
             return self
                 .only(&request, &[Method::GET, Method::HEAD])
                 .and_then(|()| self.spaces());
+        }
+        if path == "/channel" {
+            self.only(&request, &[Method::GET])?;
+            return Ok(channel::door(&self.channel_key, Arc::clone(self), request));
         }
         let Some((name, rest)) = path
             .strip_prefix("/s/")
@@ -181,7 +192,7 @@ impl Home {
         }
     }
 
-    fn only(&self, request: &Request<Incoming>, methods: &[Method]) -> Result<(), Response<Body>> {
+    fn only(&self, request: &Request<Body>, methods: &[Method]) -> Result<(), Response<Body>> {
         let known = methods.contains(request.method());
         if known {
             Ok(())
@@ -230,7 +241,7 @@ impl Home {
         self.rooms.enter(service).ok_or_else(busy)
     }
 
-    fn space(&self, service: &ServiceName, request: &Request<Incoming>) -> Answer {
+    fn space(&self, service: &ServiceName, request: &Request<Body>) -> Answer {
         let nonce = nonce()?;
         let room = self.enter(service)?;
         let listing = self.listing(service);
@@ -281,7 +292,7 @@ impl Home {
         listings.find(|listing| listing.service == *service)
     }
 
-    fn live(&self, service: &ServiceName, request: &Request<Incoming>) -> Answer {
+    fn live(&self, service: &ServiceName, request: &Request<Body>) -> Answer {
         let token = forms::token(request.headers())
             .ok_or_else(|| text(StatusCode::FORBIDDEN, "Open the page of the space first.\n"))?;
         let room = self.enter(service)?;
@@ -307,12 +318,7 @@ impl Home {
         )
     }
 
-    async fn form(
-        &self,
-        service: &ServiceName,
-        action: &str,
-        request: Request<Incoming>,
-    ) -> Answer {
+    async fn form(&self, service: &ServiceName, action: &str, request: Request<Body>) -> Answer {
         let by_script = request.headers().contains_key("x-page");
         let sorry = |status, words: &str| {
             if by_script {
@@ -468,6 +474,20 @@ impl Home {
             "This home is in trouble",
             "Its disk may be full. Tell who looks after it.",
         )
+    }
+}
+
+impl channel::Answers for Home {
+    fn answer(self: Arc<Self>, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
+        Box::pin(async move {
+            match self.route(request).await {
+                Ok(response) | Err(response) => response,
+            }
+        })
+    }
+
+    fn dialer(&self) -> Arc<dyn Dialer> {
+        Arc::clone(&self.rooms.dialer)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! It never opens a socket: connections come in from the daemon, and streams to spaces come from a [`Dialer`].
 
+pub mod channel;
 mod config;
 mod dialer;
 mod error;

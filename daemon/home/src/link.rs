@@ -2,7 +2,6 @@
 //! what guests wrote. It never gives a message up by itself: what is not sent stays in the room.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,10 +13,9 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::config::Clock;
-use crate::dialer::{BoxStream, Dialer, ServiceName};
+use crate::dialer::{self, BoxStream, Dialer, ServiceName};
 use crate::guests::Guests;
 use crate::room::{Reach, Room, Unsent};
 use crate::shelf::Shelf;
@@ -115,7 +113,8 @@ impl Link {
     }
 
     async fn once(&self, wait: &mut Duration) -> Ended {
-        let opened = tokio::time::timeout(OPEN, self.open()).await;
+        let opening = dialer::websocket(&*self.dialer, &self.service, MESSAGE_BYTES);
+        let opened = tokio::time::timeout(OPEN, opening).await;
         let socket = match opened {
             Ok(Ok(socket)) => socket,
             Ok(Err(error)) => return Ended::Broken(error.to_string()),
@@ -134,20 +133,6 @@ impl Link {
             ended = self.listen(socket, to_send, &answers, &challenge_tx, wait) => ended,
             ended = talk.send_all() => ended,
         }
-    }
-
-    async fn open(&self) -> io::Result<WebSocketStream<BoxStream>> {
-        let stream = self.dialer.open(&self.service).await?;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(4096)
-            .write_buffer_size(4096)
-            .max_message_size(Some(MESSAGE_BYTES))
-            .max_frame_size(Some(MESSAGE_BYTES));
-        let url = format!("ws://{}.warren/", self.service);
-        let opened = tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await;
-        opened
-            .map(|(socket, _response)| socket)
-            .map_err(io::Error::other)
     }
 
     /// Reads what the space says and sends what is handed in, until the connection breaks.

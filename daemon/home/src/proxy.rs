@@ -2,8 +2,7 @@
 //! they are, in both directions. The home neither reads nor changes what they say.
 
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 
@@ -15,14 +14,20 @@ const OPEN: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// Whether a request is a program's and not a browser page's: a WebSocket, or the description of NIP-11.
 pub fn is_for_program(headers: &HeaderMap) -> bool {
-    let has = |name, word: &str| {
-        headers
-            .get_all(name)
-            .into_iter()
-            .filter_map(|value: &HeaderValue| value.to_str().ok())
-            .any(|value| value.to_ascii_lowercase().contains(word))
-    };
-    has(header::UPGRADE, "websocket") || has(header::ACCEPT, "application/nostr+json")
+    asks_for_websocket(headers) || has(headers, header::ACCEPT, "application/nostr+json")
+}
+
+/// Whether a request wants to become a WebSocket.
+pub fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    has(headers, header::UPGRADE, "websocket")
+}
+
+fn has(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
+    headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.to_ascii_lowercase().contains(word))
 }
 
 /// The path and query of a request as the space sees them: without the home's `prefix`.
@@ -37,7 +42,7 @@ pub async fn pass(
     dialer: &dyn Dialer,
     service: &ServiceName,
     path: Uri,
-    mut request: Request<Incoming>,
+    mut request: Request<Body>,
 ) -> Response<Body> {
     let away = |error: String| {
         log::debug!("the space {service} cannot be reached: {error}");

@@ -6,7 +6,7 @@ mod common;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use common::{SERVICE, TestHome, Wire, open_space};
+use common::{SERVICE, Village};
 
 fn programs() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/nostr")
@@ -37,11 +37,8 @@ async fn run(test: &str) {
     if !has("node", node) || !has("node_modules", programs().join("node_modules").is_dir()) {
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
-    let space = open_space(dir.path());
-    let (wire_a, wire_c) = (Wire::to(&space), Wire::to(&space));
-    let a = TestHome::open(dir.path(), "a", &wire_a).await;
-    let c = TestHome::open(dir.path(), "c", &wire_c).await;
+    let village = Village::open().await;
+    let (a, c) = (&village.a, &village.c);
     let mut command = std::process::Command::new("node");
     command
         .args(["--test", test])
@@ -79,5 +76,13 @@ async fn chromium_shows_at_one_home_what_was_written_at_another_within_a_second(
     let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".into());
     if has("chromium", std::path::Path::new(&chromium).exists()) {
         run("test/page.test.js").await;
+    }
+}
+
+#[tokio::test]
+async fn the_app_speaks_through_the_encrypted_channel() {
+    let built = programs().join("../../web-admin/app/dist/channel/index.js");
+    if has("web-admin/app/dist", built.is_file()) {
+        run("test/sealed.test.js").await;
     }
 }

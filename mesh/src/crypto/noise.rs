@@ -29,6 +29,8 @@ pub enum Pattern {
     XxPsk2,
     /// The initiator knows the responder's static key: messages of 96 and 48 bytes plus payloads.
     Ik,
+    /// The same with an initiator that stays unknown: messages of 48 and 48 bytes plus payloads.
+    Nk,
 }
 
 impl Pattern {
@@ -37,6 +39,7 @@ impl Pattern {
             Self::Xx => "Noise_XX_25519_ChaChaPoly_BLAKE2s",
             Self::XxPsk2 => "Noise_XXpsk2_25519_ChaChaPoly_BLAKE2s",
             Self::Ik => "Noise_IK_25519_ChaChaPoly_BLAKE2s",
+            Self::Nk => "Noise_NK_25519_ChaChaPoly_BLAKE2s",
         }
     }
 }
@@ -78,9 +81,9 @@ pub struct Parameters<'a> {
     pub pattern: Pattern,
     /// Bytes both sides must agree on, such as protocol and version.
     pub prologue: &'a [u8],
-    /// Our static X25519 private key.
+    /// Our static X25519 private key. The initiator of [`Pattern::Nk`] has none: what is given is not used.
     pub local_static: &'a SecretKey,
-    /// The responder's static X25519 public key: [`Pattern::Ik`], initiator only.
+    /// The responder's static X25519 public key: [`Pattern::Ik`] and [`Pattern::Nk`], initiator only.
     pub remote_static: Option<&'a [u8; 32]>,
     /// The pre-shared key: [`Pattern::XxPsk2`] only.
     pub psk: Option<&'a SecretKey>,

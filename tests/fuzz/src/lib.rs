@@ -50,6 +50,7 @@ pub const TARGETS: &[Target] = &[
     target("journal", nostr::journal),
     target("event", nostr::event),
     target("web", nostr::web),
+    target("channel", nostr::channel),
 ];
 
 /// The target of a name.

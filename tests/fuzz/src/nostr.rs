@@ -15,6 +15,11 @@ pub fn event(bytes: &[u8]) {
     warren_space::fuzz::journal_event(bytes);
 }
 
+/// A frame of the encrypted channel.
+pub fn channel(bytes: &[u8]) {
+    warren_home::fuzz::channel(bytes);
+}
+
 /// A `Host` header and the body of a form.
 pub fn web(bytes: &[u8]) {
     warren_home::fuzz::host(bytes);

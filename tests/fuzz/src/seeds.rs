@@ -68,6 +68,14 @@ const CLIENT: &[&str] = &[
     r#"["CLOSE","a"]"#,
     r#"["COUNT","a",{"search":"tea"}]"#,
 ];
+const CHANNEL: &[&str] = &[
+    "\u{1}\0\0\0\u{1}{\"method\":\"POST\",\"path\":\"/api/1/x?y\",\"headers\":{\"accept\":\"*/*\"}}",
+    "\u{1}\0\0\0\u{2}{\"socket\":\"/s/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/\"}",
+    "\u{3}\0\0\0\u{1}data",
+    "\u{4}\0\0\0\u{1}",
+    "\u{5}\0\0\0\u{1}\u{1}",
+    "\u{6}\0\0\0\u{1}\0\u{1}\0\0",
+];
 const WEB: &[&str] = &[
     "name=Ann+B%C3%A9&text=hello%21&channel=garden",
     "localhost:8080",
@@ -238,12 +246,13 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     }
     seeds.push(("coalesce", joined));
 
-    let texts: [(&'static str, &[&str]); 6] = [
+    let texts: [(&'static str, &[&str]); 7] = [
         ("config", CONFIG),
         ("uci", UCI),
         ("control", CONTROL),
         ("client", CLIENT),
         ("web", WEB),
+        ("channel", CHANNEL),
         ("map", MAPS),
     ];
     for (name, texts) in texts {
