@@ -6,6 +6,7 @@ use nostr::key::PublicKey;
 
 use crate::groups::rules::Authority;
 use crate::groups::{Channel, Groups, Rank, Snapshot, kinds};
+use crate::mail;
 use crate::record::{ChannelId, StoredEvent};
 
 /// Somebody who reads: all the people one connection proved to be (NIP-42), and who has a say in this space.
@@ -45,6 +46,9 @@ impl Viewer {
         let Some(id) = &event.channel else {
             return true;
         };
+        if id.is_mail() {
+            return mail::may_see(&event.event, self, groups);
+        }
         let Some(channel) = groups.get(id) else {
             return false;
         };
@@ -76,7 +80,12 @@ impl Viewer {
                 .and_then(|id| groups.get(id))
                 .is_none_or(Channel::is_private)
         };
-        self.may_see(event, groups) && (event.channel.is_none() || named() || !private())
+        let fits = match &event.channel {
+            None => true,
+            Some(id) if id.is_mail() => mail::asks_for(filter, event.event.kind.as_u16()),
+            Some(_) => named() || !private(),
+        };
+        fits && self.may_see(event, groups)
     }
 
     /// Channels whose events cannot answer this filter: so that a question does not read them first.
@@ -88,6 +97,7 @@ impl Viewer {
             .iter()
             .filter(left_out)
             .map(|(id, _)| id.clone())
+            .chain(mail::leaves_out(filter, self, groups).then(ChannelId::mail))
             .collect()
     }
 
@@ -104,6 +114,9 @@ impl Viewer {
     /// Whether a subscription can be served. Channels that are private, hidden or not there get the same answer.
     pub fn permit(&self, filters: &[Filter], groups: &Groups) -> Permit {
         for filter in filters {
+            if let Some(reason) = mail::refusal(filter, self, groups) {
+                return Permit::Close(reason);
+            }
             let Some(named) = filter.generic_tags.get(&SingleLetterTag::LOWERCASE_H) else {
                 continue;
             };

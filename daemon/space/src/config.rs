@@ -67,6 +67,12 @@ pub struct Limits {
     pub events_per_minute: u32,
     /// Events that one person may write at once.
     pub event_burst: u32,
+    /// Private messages a minute that one person may send over a long time, one for each recipient.
+    pub wraps_per_minute: u32,
+    /// Private messages that one person may send at once.
+    pub wrap_burst: u32,
+    /// Private messages that wait for one person.
+    pub mailbox_events: usize,
     /// Bytes that wait for one slow reader before it is dropped.
     pub reader_backlog_bytes: usize,
     /// Seconds an event's date may lie in the past (late publication, NIP-29).
@@ -100,6 +106,9 @@ impl Default for Limits {
             message_burst: 400,
             events_per_minute: 600,
             event_burst: 200,
+            wraps_per_minute: 240,
+            wrap_burst: 240,
+            mailbox_events: 5000,
             reader_backlog_bytes: 1024 * 1024,
             past_seconds: 24 * 3600,
             future_seconds: 15 * 60,

@@ -9,6 +9,8 @@ use crate::config::{Clock, SpaceConfig};
 use crate::fanout::{Fanout, Listener};
 use crate::groups::Groups;
 use crate::groups::rules::Authority;
+use crate::mail::Mail;
+use crate::rate::Rate;
 use crate::snapshots::Snapshots;
 use crate::store::Store;
 
@@ -26,6 +28,8 @@ pub struct Core {
     pub store: Box<dyn Store>,
     /// Descriptions of channels.
     pub snapshots: Snapshots,
+    /// What private messages may cost.
+    pub mail: Mail,
     /// Who listens.
     pub fanout: Arc<Fanout>,
     groups: RwLock<Arc<Groups>>,
@@ -44,8 +48,14 @@ impl Core {
             relay: keys.public_key(),
             owner: config.owner,
         };
+        let limits = &config.limits;
+        let mail = Mail::new(Rate {
+            per_second: f64::from(limits.wraps_per_minute) / 60.0,
+            burst: f64::from(limits.wrap_burst),
+        });
         Self {
             config,
+            mail,
             clock,
             authority,
             store,

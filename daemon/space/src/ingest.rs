@@ -33,6 +33,7 @@ use crate::access::Viewer;
 use crate::core::Core;
 use crate::groups::rules::{self, Answer, Refusal};
 use crate::groups::{Change, Groups, kinds};
+use crate::mail;
 use crate::rate::People;
 use crate::record::{ChannelId, StoredEvent, tag_values};
 use crate::store::{Query, StoreError};
@@ -78,7 +79,9 @@ pub fn examine(event: &Event, viewer: &Viewer, core: &Core) -> Result<Option<Str
         return Err("invalid: the date lies in the future; set the clock of your device".into());
     }
     let channel = channel_of(event)?;
-    if channel.is_some() && created_at < now.saturating_sub(limits.past_seconds) {
+    let is_mail = channel.as_ref().is_some_and(ChannelId::is_mail);
+    // The dates of private messages are wrong on purpose (NIP-59).
+    if channel.is_some() && !is_mail && created_at < now.saturating_sub(limits.past_seconds) {
         return Err(
             "invalid: the date lies too far in the past; set the clock of your device".into(),
         );
@@ -100,8 +103,11 @@ pub fn examine(event: &Event, viewer: &Viewer, core: &Core) -> Result<Option<Str
     {
         return Ok(Some("duplicate: this is already here".into()));
     }
-    // 6: authentication.
-    if !viewer.people.contains(&event.pubkey) {
+    // 6: authentication. Of a wrap it is the sender's, whose key it is not signed by.
+    let is_wrap = mail::is_wrap(event.kind.as_u16());
+    if is_wrap {
+        core.mail.check(event, viewer, &groups)?;
+    } else if !viewer.people.contains(&event.pubkey) {
         return Err("auth-required: prove that you are the author".into());
     }
     // 7: membership.
@@ -110,13 +116,14 @@ pub fn examine(event: &Event, viewer: &Viewer, core: &Core) -> Result<Option<Str
         None if !kinds::WITHOUT_CHANNEL.contains(&kind) => {
             return Err("restricted: say which channel this belongs to (h tag)".into());
         }
-        None if !groups.is_member(&event.pubkey) && !core.authority.is_above(&event.pubkey) => {
-            return Err("restricted: join a channel of this space first".into());
-        }
-        None => {}
-        Some(id) => {
+        Some(_) if is_wrap => {}
+        Some(id) if !id.is_mail() => {
             rules::check(event, id, &groups, &core.authority, limits, now)?;
         }
+        _ if !groups.is_member(&event.pubkey) && !core.authority.is_above(&event.pubkey) => {
+            return Err("restricted: join a channel of this space first".into());
+        }
+        _ => {}
     }
     // 8: signature.
     if !event.verify_signature() {
@@ -133,6 +140,9 @@ fn channel_of(event: &Event) -> Result<Option<ChannelId>, Refusal> {
     }
     if kind == kinds::AUTH {
         return Err("invalid: a proof of identity is sent as AUTH".into());
+    }
+    if let Some(mail) = mail::place(event)? {
+        return Ok(Some(mail));
     }
     let mut named = event.tags.iter().filter(|tag| tag.kind() == "h");
     let first = named.next();
@@ -157,6 +167,8 @@ pub struct Batch {
     pub live: Vec<Arc<StoredEvent>>,
     /// What changed in the channels.
     pub changes: Vec<Change>,
+    /// Whether it changed who may collect whose messages.
+    pub has_permissions: bool,
     /// Whether nothing more may come in before this is stored, because it would have to know of it.
     pub is_closed: bool,
     ids: HashSet<EventId>,
@@ -172,6 +184,7 @@ impl Batch {
             erase: Vec::new(),
             live: Vec::new(),
             changes: Vec::new(),
+            has_permissions: false,
             is_closed: false,
             ids: HashSet::new(),
             full: core.store.stats().bytes >= core.config.limits.journal_bytes,
@@ -199,7 +212,7 @@ impl Batch {
         // 9: role and channel policy.
         let mut channel = channel_of(&event)?;
         let mut answer = Answer::None;
-        if let Some(id) = &channel {
+        if let Some(id) = channel.as_ref().filter(|id| !id.is_mail()) {
             answer = rules::check(
                 &event,
                 id,
@@ -217,13 +230,18 @@ impl Batch {
             _ => Vec::new(),
         };
         // 10: rate of the person.
-        if !rates.take(&event.pubkey, Instant::now()) {
+        let is_wrap = mail::is_wrap(kind);
+        if !is_wrap && !rates.take(&event.pubkey, Instant::now()) {
             return Err("rate-limited: you write very fast; wait a moment"
                 .to_owned()
                 .into());
         }
         if self.full && erase.is_empty() && !event.kind.is_ephemeral() {
             return Err("restricted: the space is full".to_owned().into());
+        }
+        if kind == kinds::GIFT_WRAP && !core.mail.take_room(&event, core)? {
+            let reason = "restricted: too many messages wait for this person";
+            return Err(reason.to_owned().into());
         }
         // 11: replaceable events.
         let is_replaceable = event.kind.is_replaceable() || event.kind.is_addressable();
@@ -250,6 +268,7 @@ impl Batch {
     fn take(&mut self, event: StoredEvent) {
         self.ids.insert(event.event.id);
         self.changes.extend(self.groups.apply(&event.event));
+        self.has_permissions |= mail::is_permission(&event.event);
         let event = Arc::new(event);
         if !event.event.kind.is_ephemeral() {
             self.events.push(Arc::clone(&event));
@@ -296,12 +315,22 @@ impl Batch {
         channel: Option<&ChannelId>,
         core: &Core,
     ) -> Result<(), Stop> {
-        let deletions = [
-            Kind::from_u16(kinds::DELETION),
-            Kind::from_u16(kinds::DELETE_EVENT),
-        ];
-        let by_id = Filter::new().kinds(deletions).event(event.id);
+        // Asked for by who could delete it: any number of others' requests must not hide theirs.
+        let deletion = Kind::from_u16(kinds::DELETION);
+        let mut deleters = vec![event.pubkey];
+        deleters.extend(mail::recipient(event).filter(|_| mail::is_wrap(event.kind.as_u16())));
+        let by_id = Filter::new()
+            .kind(deletion)
+            .authors(deleters)
+            .event(event.id);
         let mut found = search(core, &by_id)?;
+        if let Some(channel) = channel.filter(|id| !id.is_mail()) {
+            let by_moderators = Filter::new()
+                .kind(Kind::from_u16(kinds::DELETE_EVENT))
+                .custom_tag(SingleLetterTag::LOWERCASE_H, channel.as_str())
+                .event(event.id);
+            found.extend(search(core, &by_moderators)?);
+        }
         if event.kind.is_replaceable() || event.kind.is_addressable() {
             let address = format!(
                 "{}:{}:{}",
@@ -310,17 +339,13 @@ impl Batch {
                 event.tags.identifier().unwrap_or_default()
             );
             let by_address = Filter::new()
-                .kind(deletions[0])
+                .kind(deletion)
                 .author(event.pubkey)
                 .since(event.created_at)
                 .custom_tag(SingleLetterTag::LOWERCASE_A, address);
             found.extend(search(core, &by_address)?);
         }
-        let deletes = |deletion: &StoredEvent| match deletion.event.kind.as_u16() {
-            kinds::DELETION => deletion.event.pubkey == event.pubkey,
-            _ => deletion.channel.is_some() && deletion.channel.as_ref() == channel,
-        };
-        if found.iter().any(|deletion| deletes(deletion)) {
+        if !found.is_empty() {
             return Err("blocked: this was deleted".to_owned().into());
         }
         Ok(())
@@ -372,7 +397,8 @@ fn own_targets(
     }
     targets.retain(|target| {
         let kind = target.event.kind.as_u16();
-        target.event.pubkey == event.pubkey && kind != kinds::DELETION && !is_state(kind)
+        let own = target.event.pubkey == event.pubkey || mail::is_for(target, &event.pubkey);
+        own && kind != kinds::DELETION && !is_state(kind) && !mail::is_permission(&target.event)
     });
     for target in &targets {
         if channel.is_none() {

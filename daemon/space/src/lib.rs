@@ -20,6 +20,7 @@ mod http;
 mod ingest;
 mod journal;
 mod keyfile;
+mod mail;
 mod outbox;
 mod pipeline;
 mod rate;

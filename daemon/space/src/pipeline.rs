@@ -245,7 +245,7 @@ impl<'a> Writer<'a> {
         };
         self.is_behind |= !batch.events.is_empty();
         self.upkeep_asked = false;
-        if !batch.changes.is_empty() {
+        if !batch.changes.is_empty() || batch.has_permissions {
             core.set_groups(batch.groups.clone());
         }
         for (reply, id, verdict) in answers {

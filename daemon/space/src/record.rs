@@ -10,7 +10,7 @@
 //! | 64 | signature |
 //! | 8 | created_at, seconds since 1970 |
 //! | 2 | kind |
-//! | 1 | length of the channel's id, then the channel's id (0: belongs to no channel) |
+//! | 1 | length of the channel's id, then the channel's id (0: belongs to no channel; `\x01mail`: a private message) |
 //! | 4 | length of the tags, then the tags as a JSON array of arrays of strings |
 //! | rest | content, UTF-8 |
 
@@ -21,6 +21,9 @@ use nostr::types::Timestamp;
 /// Longest id of a channel, in bytes.
 pub const CHANNEL_ID_BYTES: usize = 64;
 
+/// What stands in the journal in place of a channel's id: no id has control characters.
+const MAIL: &str = "\u{1}mail";
+
 /// The id of a channel (NIP-29's group id): 1 to 64 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelId(Box<str>);
@@ -30,6 +33,16 @@ impl ChannelId {
     pub fn parse(text: &str) -> Option<Self> {
         let fits = !text.is_empty() && text.len() <= CHANNEL_ID_BYTES;
         (fits && !text.chars().any(char::is_control)).then(|| Self(text.into()))
+    }
+
+    /// Where private messages are kept (see `mail`): no channel, and no name that anybody could give one.
+    pub fn mail() -> Self {
+        Self(MAIL.into())
+    }
+
+    /// Whether it is [`ChannelId::mail`].
+    pub fn is_mail(&self) -> bool {
+        &*self.0 == MAIL
     }
 
     /// The id as text.
@@ -105,6 +118,7 @@ impl StoredEvent {
         let channel = text(take_slice(&mut rest, channel_length.into())?)?;
         let channel = match channel {
             "" => None,
+            MAIL => Some(ChannelId::mail()),
             text => Some(ChannelId::parse(text).ok_or(RecordError("the channel's id is not one"))?),
         };
         let tags_length = u32::from_be_bytes(take(&mut rest)?);

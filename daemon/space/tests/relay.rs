@@ -38,7 +38,12 @@ async fn nip11_the_description_names_only_nips_that_have_tests() {
     assert_eq!(body["name"], "Garden club");
     assert_eq!(body["self"].as_str().unwrap().len(), 64);
     assert_eq!(body["limitation"]["max_subscriptions"], 64);
-    let sources = [include_str!("relay.rs"), include_str!("groups.rs")].concat();
+    let sources = [
+        include_str!("relay.rs"),
+        include_str!("groups.rs"),
+        include_str!("mail.rs"),
+    ]
+    .concat();
     for nip in body["supported_nips"].as_array().unwrap() {
         assert!(
             sources.contains(&format!("async fn nip{:02}_", nip.as_u64().unwrap())),
@@ -385,6 +390,23 @@ async fn nip42_nobody_writes_for_another_and_several_people_share_a_connection()
         "a proof is good for one connection"
     );
     client.refused(&replayed, "invalid").await;
+}
+
+#[tokio::test]
+async fn nip09_a_crowd_of_requests_by_others_does_not_bring_back_what_was_deleted() {
+    let space = TestSpace::new();
+    let (ann, ben) = (Person::new(1), Person::new(2));
+    let mut author = space.member(&ann).await;
+    let mut other = space.member(&ben).await;
+    let mine = ann.event(9, &[GENERAL], "mine");
+    author.accepted(&mine).await;
+    let e = ["e", &mine.id.to_hex()];
+    author.accepted(&ann.event(5, &[&e], "")).await;
+    for number in 1..=110 {
+        let request = ben.event_at(common::START + number, 5, &[&e], "");
+        other.accepted(&request).await;
+    }
+    author.refused(&mine, "blocked").await;
 }
 
 #[tokio::test]

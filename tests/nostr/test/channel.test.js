@@ -2,6 +2,7 @@
 // WARREN_A and WARREN_C (for example ws://127.0.0.1:8080/s/<service>/). It sends to these addresses only.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import * as nip17 from 'nostr-tools/nip17';
 import { finalizeEvent, generateSecretKey, getPublicKey } from 'nostr-tools/pure';
 import { Relay, useWebSocketImplementation } from 'nostr-tools/relay';
 import WebSocket from 'ws';
@@ -95,6 +96,16 @@ test('NIP-01 and NIP-29: a message published through A arrives through C', async
   console.log(`arrived after ${(performance.now() - started).toFixed(1)} ms`);
   const stored = await query(atC, [{ ids: [message.id] }]);
   assert.equal(stored.length, 1);
+});
+
+test('NIP-17: a private message written through A opens at C, and for nobody else', async () => {
+  const live = await listen(atC, [{ kinds: [1059], '#p': [ben.key] }]);
+  const wrap = nip17.wrapEvent(ann.secret, { publicKey: ben.key }, 'only for you');
+  await within(atA.publish(wrap), 'OK');
+  const rumor = nip17.unwrapEvent(await live.first, ben.secret);
+  assert.deepEqual([rumor.content, rumor.pubkey, rumor.kind], ['only for you', ann.key, 14]);
+  await assert.rejects(query(atA, [{ kinds: [1059], '#p': [ben.key] }]), /restricted/);
+  assert.equal((await query(atA, [{ ids: [wrap.id] }])).length, 0);
 });
 
 test('NIP-42: who has not proved to be the author is asked to', async () => {

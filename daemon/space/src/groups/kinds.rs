@@ -26,11 +26,17 @@ pub const LEAVE: u16 = 9022;
 pub const GROUP_METADATA: u16 = 39000;
 /// Last kind that only the relay may sign (NIP-29, pins included).
 pub const GROUP_LAST: u16 = 39005;
+/// A private message, sealed for one person (NIP-59).
+pub const GIFT_WRAP: u16 = 1059;
+/// The same for what need not be kept (NIP-59).
+pub const EPHEMERAL_GIFT_WRAP: u16 = 21059;
+/// What a program keeps for a person (NIP-78): here only the permission to collect messages.
+pub const APP_DATA: u16 = 30078;
 /// Proof of identity to a relay (NIP-42).
 pub const AUTH: u16 = 22242;
 
 /// Everything the state of the groups is rebuilt from, and that is therefore never deleted.
-pub const STATE: [u16; 7] = [
+pub const STATE: [u16; 8] = [
     PUT_USER,
     REMOVE_USER,
     EDIT_METADATA,
@@ -38,6 +44,7 @@ pub const STATE: [u16; 7] = [
     CREATE_GROUP,
     DELETE_GROUP,
     CREATE_INVITE,
+    APP_DATA,
 ];
 
 /// What a person may write that belongs to no channel: profile (0), deletion request (5), and the lists where

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use nostr::event::Event;
 use nostr::key::PublicKey;
 
+use crate::mail::{self, Permissions};
 use crate::record::{ChannelId, tag_values};
 
 /// What a member may do in a channel beyond writing.
@@ -169,6 +170,8 @@ pub struct Change {
 #[derive(Debug, Clone, Default)]
 pub struct Groups {
     channels: HashMap<ChannelId, Arc<Channel>>,
+    /// Which homes collect whose messages.
+    pub permissions: Arc<Permissions>,
 }
 
 impl Groups {
@@ -207,6 +210,10 @@ impl Groups {
 
     /// Takes in one moderation event that was accepted. Other events change nothing.
     pub fn apply(&mut self, event: &Event) -> Option<Change> {
+        if mail::is_permission(event) {
+            Arc::make_mut(&mut self.permissions).apply(event);
+            return None;
+        }
         let id = tag_values(event, "h").next().and_then(ChannelId::parse)?;
         let now = event.created_at.as_secs();
         let kind = event.kind.as_u16();
