@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use nostr::key::Keys;
+use tokio::sync::Semaphore;
 
 use crate::access::Viewer;
 use crate::config::{Clock, SpaceConfig};
@@ -28,6 +29,8 @@ pub struct Core {
     pub snapshots: Snapshots,
     /// Who listens.
     pub fanout: Arc<Fanout>,
+    /// Events that syncs may still compare, for the whole space.
+    pub sync_room: Arc<Semaphore>,
     groups: RwLock<Arc<Groups>>,
 }
 
@@ -44,6 +47,7 @@ impl Core {
             relay: keys.public_key(),
             owner: config.owner,
         };
+        let sync_room = config.limits.sync_events_in_all.min(Semaphore::MAX_PERMITS);
         Self {
             config,
             clock,
@@ -52,6 +56,7 @@ impl Core {
             snapshots: Snapshots::new(keys.clone()),
             keys,
             fanout: Arc::new(Fanout::new(authority)),
+            sync_room: Arc::new(Semaphore::new(sync_room)),
             groups: RwLock::new(Arc::new(groups)),
         }
     }

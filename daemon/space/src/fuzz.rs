@@ -4,6 +4,7 @@
 use crate::config::Limits;
 use crate::groups::Metadata;
 use crate::journal::segment::{Found, Header, Scanner};
+use crate::questions::sync;
 use crate::record::StoredEvent;
 use crate::wire::{self, ClientMessage};
 
@@ -27,6 +28,13 @@ pub fn client_message(bytes: &[u8]) {
             Ok(stored),
             "what was written must read back"
         );
+    }
+}
+
+/// A message of a sync (NIP-77), as it is after its hex.
+pub fn sync_message(bytes: &[u8]) {
+    if let Some(length) = sync::answer_for_fuzzing(bytes) {
+        assert!(length <= 4096, "an answer is as long as it may be");
     }
 }
 

@@ -3,8 +3,8 @@
 //! It never opens a socket, never reads the daemon's configuration file and never asks the system for the time:
 //! connections, configuration and clock come in as arguments. It owns one directory on disk.
 //!
-//! Every call goes down in this list: `space` -> `connection`, `http` -> `pipeline` -> `ingest` -> `fanout`,
-//! `snapshots` -> `access` -> `groups`, `store` -> `journal` -> `disk`.
+//! Every call goes down in this list: `space` -> `connection`, `http` -> `questions` -> `pipeline` -> `ingest` ->
+//! `fanout`, `snapshots` -> `access` -> `groups`, `store` -> `journal` -> `disk`.
 
 mod access;
 mod auth;
@@ -22,6 +22,7 @@ mod journal;
 mod keyfile;
 mod outbox;
 mod pipeline;
+mod questions;
 mod rate;
 mod record;
 mod snapshots;

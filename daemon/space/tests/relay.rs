@@ -1,5 +1,5 @@
 //! What a client sees of a space as a plain relay: NIP-01, 09, 11, 40 and 42. A number stands in `supported_nips` only
-//! when tests with its name are here or in `groups.rs`.
+//! when tests with its name are here, in `groups.rs` or in `questions.rs`.
 
 mod common;
 
@@ -38,7 +38,12 @@ async fn nip11_the_description_names_only_nips_that_have_tests() {
     assert_eq!(body["name"], "Garden club");
     assert_eq!(body["self"].as_str().unwrap().len(), 64);
     assert_eq!(body["limitation"]["max_subscriptions"], 64);
-    let sources = [include_str!("relay.rs"), include_str!("groups.rs")].concat();
+    let sources = [
+        include_str!("relay.rs"),
+        include_str!("groups.rs"),
+        include_str!("questions.rs"),
+    ]
+    .concat();
     for nip in body["supported_nips"].as_array().unwrap() {
         assert!(
             sources.contains(&format!("async fn nip{:02}_", nip.as_u64().unwrap())),
