@@ -25,6 +25,7 @@ mod pipeline;
 mod questions;
 mod rate;
 mod record;
+mod search;
 mod snapshots;
 mod space;
 mod store;

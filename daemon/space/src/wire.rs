@@ -9,6 +9,7 @@ use nostr::filter::{Filter, MatchEventOptions};
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 
 use crate::config::Limits;
+use crate::search;
 
 /// What a client says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,6 +157,7 @@ pub fn parse(text: &str, limits: &Limits) -> Result<ClientMessage, WireError> {
             return Err(message.refused("invalid: a subscription needs a filter".into()));
         }
         let filters = message.filters_mut();
+        filters.iter_mut().for_each(search::apply_operators);
         if let Err(reason) = check_filters(filters, limits) {
             return Err(message.refused(reason));
         }
@@ -171,9 +173,6 @@ fn check_filters(filters: &[Filter], limits: &Limits) -> Result<(), String> {
         ));
     }
     for filter in filters {
-        if filter.search.is_some() {
-            return Err("unsupported: this space cannot search yet".into());
-        }
         let values = filter.ids.as_ref().map_or(0, |list| list.len())
             + filter.authors.as_ref().map_or(0, |list| list.len())
             + filter.kinds.as_ref().map_or(0, |list| list.len())

@@ -7,6 +7,7 @@ use nostr::filter::Filter;
 use super::{Asker, Sight, Step};
 use crate::access::Permit;
 use crate::record::StoredEvent;
+use crate::search;
 use crate::wire::{self, SubscriptionId};
 
 /// Events that are looked at in one step.
@@ -69,6 +70,7 @@ fn count_page(
     let counted_before = |event: &StoredEvent| {
         filters[..n].iter().any(|filter| {
             wire::matches(filter, &event.event)
+                && search::wants(filter, &event.event)
                 && sight.viewer.may_receive(event, filter, sight.groups)
         })
     };
