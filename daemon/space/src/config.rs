@@ -55,6 +55,20 @@ pub struct Limits {
     pub filter_values: usize,
     /// Events that answer one filter.
     pub query_events: usize,
+    /// Events that one COUNT counts (NIP-45); beyond it the answer is this number, marked as approximate.
+    pub count_events: usize,
+    /// Counts that one connection may have running.
+    pub counts: usize,
+    /// Syncs that one connection may have open (NIP-77).
+    pub syncs: usize,
+    /// Events that one sync may compare. Each takes about 40 bytes of memory as long as the sync is open.
+    pub sync_events: usize,
+    /// Events that all open syncs of the space may compare together.
+    pub sync_events_in_all: usize,
+    /// Seconds after which a sync ends whose client says nothing.
+    pub sync_seconds: u64,
+    /// Bytes of one message of a sync that we send, before they are written as hex; at least 4096.
+    pub sync_message_bytes: u32,
     /// Connections at a time.
     pub connections: usize,
     /// People one connection may prove to be.
@@ -100,6 +114,13 @@ impl Default for Limits {
             filters: 10,
             filter_values: 1000,
             query_events: 500,
+            count_events: 10_000,
+            counts: 8,
+            syncs: 4,
+            sync_events: 65_536,
+            sync_events_in_all: 131_072,
+            sync_seconds: 60,
+            sync_message_bytes: 32 * 1024,
             connections: 1024,
             keys_per_connection: 16,
             messages_per_second: 100,

@@ -1,15 +1,15 @@
 //! One WebSocket: reads what a client says, hands it to who does the work, and sends what waits for it.
 //! It never blocks and never decides who may see or write what.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
-use nostr::event::{Event, EventId};
+use nostr::event::Event;
 use nostr::filter::Filter;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
@@ -17,12 +17,10 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 use crate::access::Permit;
 use crate::auth;
 use crate::core::Core;
-use crate::fanout::{Listener, Seat, json};
-use crate::ingest::disk_trouble;
+use crate::fanout::{Listener, Seat};
 use crate::pipeline::{Pipeline, Reply, Submission};
+use crate::questions::{Answer, Asker, Count, Sync};
 use crate::rate::{Bucket, Rate};
-use crate::record::StoredEvent;
-use crate::store::{Cursor, Query};
 use crate::wire::{self, ClientMessage, SubscriptionId, WireError};
 
 /// Bytes of the buffer that each connection reads into.
@@ -31,11 +29,8 @@ const READ_BUFFER: usize = 4096;
 const SEND: Duration = Duration::from_secs(30);
 /// How often a silent connection is asked whether it is still there. After two times without an answer it ends.
 const PING: Duration = Duration::from_secs(45);
-/// Events and bytes that are fetched at a time for an answer.
-const PAGE_EVENTS: usize = 100;
-const PAGE_BYTES: usize = 64 * 1024;
-/// Ids of stored events that a subscription remembers, so that it does not get the newest twice.
-const NEWEST: usize = 32;
+/// Messages of one sync that may wait.
+const SYNC_WAITS: usize = 2;
 
 /// What a connection needs of its space.
 pub struct Session {
@@ -56,6 +51,8 @@ struct State {
     rate: Rate,
     queries: JoinSet<()>,
     running: HashMap<SubscriptionId, AbortHandle>,
+    counting: HashMap<SubscriptionId, AbortHandle>,
+    syncing: HashMap<SubscriptionId, (AbortHandle, mpsc::Sender<Vec<u8>>)>,
     unanswered_pings: u8,
 }
 
@@ -78,6 +75,8 @@ impl Session {
             rate,
             queries: JoinSet::new(),
             running: HashMap::new(),
+            counting: HashMap::new(),
+            syncing: HashMap::new(),
             unanswered_pings: 0,
         };
         let listener = Arc::clone(&self.seat.listener);
@@ -125,27 +124,55 @@ impl Session {
             Err(WireError::Subscription { id, reason }) => {
                 return outbox.push(wire::closed(&id, &reason));
             }
+            Err(WireError::Sync { id, reason }) => {
+                stop_sync(&id, state);
+                return outbox.push(wire::neg_err(&id, &reason, None));
+            }
             Err(error) => return outbox.push(wire::notice(&error.to_string())),
         };
         let in_time = state.bucket.take(state.rate, Instant::now());
         const TOO_FAST: &str = "rate-limited: too many messages; wait a moment";
         match message {
-            ClientMessage::Event(event) if !in_time => {
-                outbox.push(wire::ok(&event.id, false, TOO_FAST))
+            ClientMessage::Event(event) | ClientMessage::Auth(event) if !in_time => {
+                outbox.push(wire::ok(&event.id, false, TOO_FAST));
             }
-            ClientMessage::Req { id, .. } if !in_time => outbox.push(wire::closed(&id, TOO_FAST)),
-            ClientMessage::Auth(event) if !in_time => {
-                outbox.push(wire::ok(&event.id, false, TOO_FAST))
+            ClientMessage::Req { id, .. } | ClientMessage::Count { id, .. } if !in_time => {
+                outbox.push(wire::closed(&id, TOO_FAST));
+            }
+            ClientMessage::NegOpen { id, .. } | ClientMessage::NegMsg { id, .. } if !in_time => {
+                stop_sync(&id, state);
+                outbox.push(wire::neg_err(&id, TOO_FAST, None));
             }
             ClientMessage::Event(event) => self.publish(event, text.len()).await,
             ClientMessage::Req { id, filters } => self.subscribe(id, filters, state),
             ClientMessage::Close(id) => {
                 self.seat.listener.unsubscribe(&id);
-                if let Some(query) = state.running.remove(&id) {
-                    query.abort();
+                for running in [&mut state.running, &mut state.counting] {
+                    if let Some(query) = running.remove(&id) {
+                        query.abort();
+                    }
                 }
             }
             ClientMessage::Auth(event) => self.authenticate(event).await,
+            ClientMessage::Count { id, filters } => self.count(id, filters, state),
+            ClientMessage::NegOpen {
+                id,
+                filter,
+                message,
+            } => self.open_sync(id, *filter, message, state),
+            ClientMessage::NegMsg { id, message } => {
+                // A client takes turns with us (NIP-77): who sends more than it was asked for is in no hurry to end.
+                let taken = state.syncing.get(&id).map(|(_, way)| way.try_send(message));
+                if !matches!(taken, Some(Ok(()))) {
+                    stop_sync(&id, state);
+                    outbox.push(wire::neg_err(
+                        &id,
+                        "closed: there is no such sync, or it did not wait for its answer",
+                        None,
+                    ));
+                }
+            }
+            ClientMessage::NegClose(id) => stop_sync(&id, state),
         }
     }
 
@@ -217,15 +244,64 @@ impl Session {
             ));
         }
         let answer = Answer {
-            core: Arc::clone(&self.core),
-            pipeline: Arc::clone(&self.pipeline),
-            listener: Arc::clone(listener),
+            asker: self.asker(),
             id: id.clone(),
         };
         state.running.retain(|_, query| !query.is_finished());
         state
             .running
             .insert(id, state.queries.spawn(answer.run(filters)));
+    }
+
+    fn asker(&self) -> Asker {
+        Asker {
+            core: Arc::clone(&self.core),
+            pipeline: Arc::clone(&self.pipeline),
+            listener: Arc::clone(&self.seat.listener),
+        }
+    }
+
+    fn count(&self, id: SubscriptionId, filters: Vec<Filter>, state: &mut State) {
+        if let Some(query) = state.counting.remove(&id) {
+            query.abort();
+        }
+        state.counting.retain(|_, query| !query.is_finished());
+        let outbox = &self.seat.listener.outbox;
+        if state.counting.len() >= self.core.config.limits.counts {
+            return outbox.push(wire::closed(
+                &id,
+                "rate-limited: too many counts at once on one connection",
+            ));
+        }
+        let count = Count {
+            asker: self.asker(),
+            id: id.clone(),
+        };
+        let task = state.queries.spawn(count.run(filters));
+        state.counting.insert(id, task);
+    }
+
+    fn open_sync(&self, id: SubscriptionId, filter: Filter, first: Vec<u8>, state: &mut State) {
+        stop_sync(&id, state);
+        state.syncing.retain(|_, (task, _)| !task.is_finished());
+        let outbox = &self.seat.listener.outbox;
+        if state.syncing.len() >= self.core.config.limits.syncs {
+            let reason = "restricted: too many syncs on one connection";
+            return outbox.push(wire::neg_err(&id, reason, None));
+        }
+        let (way, messages) = mpsc::channel(SYNC_WAITS);
+        let sync = Sync {
+            asker: self.asker(),
+            id: id.clone(),
+        };
+        let task = state.queries.spawn(sync.run(filter, first, messages));
+        state.syncing.insert(id, (task, way));
+    }
+}
+
+fn stop_sync(id: &SubscriptionId, state: &mut State) {
+    if let Some((task, _)) = state.syncing.remove(id) {
+        task.abort();
     }
 }
 
@@ -245,110 +321,4 @@ async fn send<IO: AsyncRead + AsyncWrite + Unpin>(
         sent = tokio::time::timeout(SEND, sending) => matches!(sent, Ok(Ok(()))),
         () = listener.outbox.broken() => false,
     }
-}
-
-/// The stored events of one subscription, fetched a page at a time and never faster than the client reads.
-struct Answer {
-    core: Arc<Core>,
-    pipeline: Arc<Pipeline>,
-    listener: Arc<Listener>,
-    id: SubscriptionId,
-}
-
-impl Answer {
-    async fn run(self, filters: Arc<[Filter]>) {
-        let mut sent = HashSet::new();
-        let mut newest = Vec::new();
-        for n in 0..filters.len() {
-            if let Err(reason) = self.one(&filters, n, &mut sent, &mut newest).await {
-                self.listener.unsubscribe(&self.id);
-                self.listener.outbox.push(wire::closed(&self.id, &reason));
-                return;
-            }
-        }
-        self.listener.go_live(&self.id, &sent, newest);
-    }
-
-    async fn one(
-        &self,
-        filters: &Arc<[Filter]>,
-        n: usize,
-        sent: &mut HashSet<EventId>,
-        newest: &mut Vec<EventId>,
-    ) -> Result<(), String> {
-        let most = self.core.config.limits.query_events;
-        let mut wanted = filters[n].limit.unwrap_or(most).min(most);
-        let mut after = Some(Step::First);
-        while let Some(step) = after.filter(|_| wanted > 0) {
-            self.listener.outbox.room().await;
-            let (filters, listener) = (Arc::clone(filters), Arc::clone(&self.listener));
-            let page = self
-                .pipeline
-                .read(move |core| page(core, &listener, &filters[n], step, wanted))
-                .await;
-            let (events, next) = page.ok_or("error: the space is closing")??;
-            after = next;
-            for event in events {
-                if sent.insert(event.event.id) {
-                    if newest.len() < NEWEST {
-                        newest.push(event.event.id);
-                    }
-                    self.listener
-                        .outbox
-                        .push(wire::event(&self.id, &json(&event)));
-                }
-                wanted = wanted.saturating_sub(1);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Where an answer stands.
-#[derive(Clone, Copy)]
-enum Step {
-    /// Nothing was given: descriptions of channels come first.
-    First,
-    /// Stored events from here on.
-    Stored(Option<Cursor>),
-}
-
-type PageOf = (Vec<Arc<StoredEvent>>, Option<Step>);
-
-fn page(
-    core: &Core,
-    listener: &Listener,
-    filter: &Filter,
-    step: Step,
-    wanted: usize,
-) -> Result<PageOf, String> {
-    let groups = core.groups();
-    let viewer = core.viewer(listener);
-    let after = match step {
-        Step::First => {
-            let mut events = core.snapshots.query(filter, &groups, &viewer);
-            events.truncate(wanted);
-            return Ok((events, Some(Step::Stored(None))));
-        }
-        Step::Stored(after) => after,
-    };
-    let without = viewer.left_out(filter, &groups);
-    let query = Query {
-        filter,
-        without: &without,
-        after,
-        limit: wanted.min(PAGE_EVENTS),
-        bytes: PAGE_BYTES,
-        now: core.now(),
-    };
-    let mut page = core
-        .store
-        .query(&query)
-        .map_err(|error| disk_trouble(&error))?;
-    page.events
-        .retain(|event| viewer.may_receive(event, filter, &groups));
-    Ok((
-        page.events,
-        page.next.map(|cursor| Step::Stored(Some(cursor))),
-    ))
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use nostr::key::Keys;
+use tokio::sync::Semaphore;
 
 use crate::access::Viewer;
 use crate::config::{Clock, SpaceConfig};
@@ -32,6 +33,8 @@ pub struct Core {
     pub mail: Mail,
     /// Who listens.
     pub fanout: Arc<Fanout>,
+    /// Events that syncs may still compare, for the whole space.
+    pub sync_room: Arc<Semaphore>,
     groups: RwLock<Arc<Groups>>,
 }
 
@@ -53,6 +56,7 @@ impl Core {
             per_second: f64::from(limits.wraps_per_minute) / 60.0,
             burst: f64::from(limits.wrap_burst),
         });
+        let sync_room = config.limits.sync_events_in_all.min(Semaphore::MAX_PERMITS);
         Self {
             config,
             mail,
@@ -62,6 +66,7 @@ impl Core {
             snapshots: Snapshots::new(keys.clone()),
             keys,
             fanout: Arc::new(Fanout::new(authority)),
+            sync_room: Arc::new(Semaphore::new(sync_room)),
             groups: RwLock::new(Arc::new(groups)),
         }
     }

@@ -13,7 +13,7 @@ use crate::groups::rules::Authority;
 use crate::groups::{Groups, Snapshot};
 use crate::outbox::Outbox;
 use crate::record::{ChannelId, StoredEvent};
-use crate::wire::{self, SubscriptionId, matches};
+use crate::wire::{self, Completeness, SubscriptionId, matches};
 
 /// New events that wait for a subscription whose stored events are still on their way.
 const HELD: usize = 1000;
@@ -96,7 +96,13 @@ impl Listener {
     }
 
     /// The stored events were sent: says so, and sends what came in the meantime and was not among them.
-    pub fn go_live(&self, id: &SubscriptionId, sent: &HashSet<EventId>, newest_sent: Vec<EventId>) {
+    pub fn go_live(
+        &self,
+        id: &SubscriptionId,
+        sent: &HashSet<EventId>,
+        newest_sent: Vec<EventId>,
+        completeness: Completeness,
+    ) {
         let mut subscriptions = self.subscriptions();
         let Some(subscription) = subscriptions
             .iter_mut()
@@ -105,7 +111,7 @@ impl Listener {
             return;
         };
         subscription.newest_sent = newest_sent.into();
-        self.outbox.push(wire::eose(id));
+        self.outbox.push(wire::eose(id, completeness));
         for event in subscription.held.take().unwrap_or_default() {
             if !sent.contains(&event.event.id) {
                 self.outbox.push(wire::event(id, &json(&event)));
@@ -119,7 +125,7 @@ impl Listener {
             if !subscription
                 .filters
                 .iter()
-                .any(|filter| matches(filter, &event.event) && wanted(filter))
+                .any(|filter| is_live(filter) && matches(filter, &event.event) && wanted(filter))
             {
                 return true;
             }
@@ -140,6 +146,11 @@ impl Listener {
             true
         });
     }
+}
+
+/// Whether a filter goes on after the stored events. A search (NIP-50) is answered once.
+fn is_live(filter: &Filter) -> bool {
+    filter.search.is_none()
 }
 
 /// All connections.
@@ -255,10 +266,11 @@ impl Fanout {
     pub fn anybody_wants(&self, snapshot: Snapshot) -> bool {
         let kind = nostr::event::Kind::from_u16(snapshot.kind());
         let wants = |filter: &Filter| {
-            filter
-                .kinds
-                .as_ref()
-                .is_none_or(|kinds| kinds.contains(&kind))
+            is_live(filter)
+                && filter
+                    .kinds
+                    .as_ref()
+                    .is_none_or(|kinds| kinds.contains(&kind))
         };
         self.all().iter().any(|listener| {
             listener

@@ -1,10 +1,17 @@
 //! Every parser of foreign bytes as a function that a fuzzer can call. None of them may panic, or take more memory
 //! than a small multiple of what it was given.
 
+use nostr::event::{Event, EventId, Kind, Signature, Tag};
+use nostr::filter::Filter;
+use nostr::key::PublicKey;
+use nostr::types::Timestamp;
+
 use crate::config::Limits;
 use crate::groups::Metadata;
 use crate::journal::segment::{Found, Header, Scanner};
+use crate::questions::sync;
 use crate::record::StoredEvent;
+use crate::search;
 use crate::wire::{self, ClientMessage};
 
 /// A message of a client, and what is read out of the event in it.
@@ -28,6 +35,37 @@ pub fn client_message(bytes: &[u8]) {
             "what was written must read back"
         );
     }
+}
+
+/// A message of a sync (NIP-77), as it is after its hex.
+pub fn sync_message(bytes: &[u8]) {
+    if let Some(length) = sync::answer_for_fuzzing(bytes) {
+        assert!(length <= 4096, "an answer is as long as it may be");
+    }
+}
+
+/// What a person searches for (NIP-50), and a text it is searched in, with a zero byte between.
+pub fn search_text(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let (wanted, content) = text.split_once('\0').unwrap_or((text, text));
+    let mut filter = Filter::new().search(wanted);
+    search::apply_operators(&mut filter);
+    let again = filter.clone();
+    search::apply_operators(&mut filter);
+    assert_eq!(filter, again, "what was narrowed stays as it is");
+    let keys = PublicKey::from_byte_array([1; 32]);
+    let event = Event::new(
+        EventId::from_byte_array([2; 32]),
+        keys,
+        Timestamp::from_secs(1),
+        Kind::from_u16(9),
+        Vec::<Tag>::new(),
+        content,
+        Signature::from_byte_array([3; 64]),
+    );
+    let _ = search::wants(&filter, &event);
 }
 
 /// A segment of the journal, with the events in it.

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use crate::core::Core;
 
 /// The NIPs whose tests pass. Each number stands in the name of at least one test.
-pub const SUPPORTED_NIPS: [u16; 8] = [1, 9, 11, 17, 29, 40, 42, 59];
+pub const SUPPORTED_NIPS: [u16; 12] = [1, 9, 11, 17, 29, 40, 42, 45, 50, 59, 67, 77];
 /// Seconds in which a client must have sent its request.
 const REQUEST_SECONDS: u64 = 15;
 /// Bytes of a request's head.
@@ -115,6 +115,8 @@ fn description(core: &Core) -> serde_json::Value {
             "max_subid_length": limits.subscription_id_chars,
             "max_event_tags": limits.event_tags,
             "max_content_length": limits.content_chars,
+            "max_count": limits.count_events,
+            "max_sync_events": limits.sync_events,
             "auth_required": false,
             "payment_required": false,
             "restricted_writes": true,

@@ -3,8 +3,8 @@
 //! It never opens a socket, never reads the daemon's configuration file and never asks the system for the time:
 //! connections, configuration and clock come in as arguments. It owns one directory on disk.
 //!
-//! Every call goes down in this list: `space` -> `connection`, `http` -> `pipeline` -> `ingest` -> `fanout`,
-//! `snapshots` -> `access` -> `groups`, `store` -> `journal` -> `disk`.
+//! Every call goes down in this list: `space` -> `connection`, `http` -> `questions` -> `pipeline` -> `ingest` ->
+//! `fanout`, `snapshots` -> `access` -> `groups`, `store` -> `journal` -> `disk`.
 
 mod access;
 mod auth;
@@ -23,8 +23,10 @@ mod keyfile;
 mod mail;
 mod outbox;
 mod pipeline;
+mod questions;
 mod rate;
 mod record;
+mod search;
 mod snapshots;
 mod space;
 mod store;

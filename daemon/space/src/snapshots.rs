@@ -101,11 +101,12 @@ impl Snapshots {
     }
 }
 
-/// Whether a filter can want any description at all.
+/// Whether a filter can want any description at all. A search (NIP-50) wants what people wrote.
 pub fn wants_any(filter: &Filter) -> bool {
-    Snapshot::ALL
-        .into_iter()
-        .any(|snapshot| wants(filter, snapshot))
+    filter.search.is_none()
+        && Snapshot::ALL
+            .into_iter()
+            .any(|snapshot| wants(filter, snapshot))
 }
 
 fn wants(filter: &Filter, snapshot: Snapshot) -> bool {

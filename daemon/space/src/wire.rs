@@ -1,13 +1,15 @@
-//! What client and relay say to each other (NIP-01, NIP-42): JSON arrays, one a WebSocket message.
+//! What client and relay say to each other (NIP-01, 42, 45, 67, 77): JSON arrays, one a WebSocket message.
 //! It never looks at who is speaking or whether an event is true; it only reads and writes the words.
 
 use std::fmt;
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use nostr::event::{Event, EventId};
 use nostr::filter::{Filter, MatchEventOptions};
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 
 use crate::config::Limits;
+use crate::search;
 
 /// What a client says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +27,73 @@ pub enum ClientMessage {
     Close(SubscriptionId),
     /// Proof of who is speaking (NIP-42).
     Auth(Box<Event>),
+    /// Say how many match (NIP-45).
+    Count {
+        /// The client's name for this question.
+        id: SubscriptionId,
+        /// An event that matches any of them is counted. Their `limit` plays no part.
+        filters: Vec<Filter>,
+    },
+    /// Begin to compare what both sides have (NIP-77).
+    NegOpen {
+        /// The client's name for this sync, apart from the names of subscriptions.
+        id: SubscriptionId,
+        /// What is compared.
+        filter: Box<Filter>,
+        /// The first message of the negentropy protocol.
+        message: Vec<u8>,
+    },
+    /// The next message of a sync (NIP-77).
+    NegMsg {
+        /// Which sync.
+        id: SubscriptionId,
+        /// The message of the negentropy protocol.
+        message: Vec<u8>,
+    },
+    /// End a sync (NIP-77).
+    NegClose(SubscriptionId),
+}
+
+impl ClientMessage {
+    /// The client's name for what it asks; `None` when it publishes or proves something.
+    fn id(&self) -> Option<&SubscriptionId> {
+        match self {
+            Self::Event(_) | Self::Auth(_) => None,
+            Self::Close(id) | Self::NegClose(id) => Some(id),
+            Self::Req { id, .. }
+            | Self::Count { id, .. }
+            | Self::NegOpen { id, .. }
+            | Self::NegMsg { id, .. } => Some(id),
+        }
+    }
+
+    /// The filters it asks with.
+    fn filters_mut(&mut self) -> &mut [Filter] {
+        match self {
+            Self::Req { filters, .. } | Self::Count { filters, .. } => filters,
+            Self::NegOpen { filter, .. } => std::slice::from_mut(filter),
+            _ => &mut [],
+        }
+    }
+
+    fn refused(self, reason: String) -> WireError {
+        match self {
+            Self::NegOpen { id, .. } => WireError::Sync { id, reason },
+            Self::Req { id, .. } | Self::Count { id, .. } => WireError::Subscription { id, reason },
+            _ => WireError::Shape(reason),
+        }
+    }
+}
+
+/// What is said at the end of the stored events about whether there are more (NIP-67).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Completeness {
+    /// All were sent.
+    Finish,
+    /// There are more.
+    More,
+    /// Nobody looked.
+    Unknown,
 }
 
 /// A client's name for a subscription: 1 to 64 characters.
@@ -55,6 +124,14 @@ pub enum WireError {
         /// Why, with a machine-readable prefix.
         reason: String,
     },
+    /// One sync that cannot be served; the others go on.
+    #[error("{reason}")]
+    Sync {
+        /// Which.
+        id: SubscriptionId,
+        /// Why, with a machine-readable prefix.
+        reason: String,
+    },
 }
 
 /// Reads one message of a client.
@@ -62,29 +139,33 @@ pub fn parse(text: &str, limits: &Limits) -> Result<ClientMessage, WireError> {
     if text.len() > limits.message_bytes {
         return Err(WireError::TooLong(limits.message_bytes));
     }
-    let message: ClientMessage =
+    let mut message: ClientMessage =
         serde_json::from_str(text).map_err(|error| WireError::Shape(short(&error)))?;
-    if let ClientMessage::Req { id, filters } = &message {
-        check_filters(filters, limits).map_err(|reason| WireError::Subscription {
-            id: id.clone(),
-            reason,
-        })?;
-    }
-    if let ClientMessage::Req { id, .. } | ClientMessage::Close(id) = &message
-        && !(1..=limits.subscription_id_chars).contains(&id.0.chars().count())
+    let longest = limits.subscription_id_chars;
+    if message
+        .id()
+        .is_some_and(|id| !(1..=longest).contains(&id.0.chars().count()))
     {
-        let longest = limits.subscription_id_chars;
         return Err(WireError::Shape(format!(
             "a subscription's name has 1 to {longest} characters"
         )));
+    }
+    if message.id().is_some() {
+        if let ClientMessage::Req { filters, .. } | ClientMessage::Count { filters, .. } = &message
+            && filters.is_empty()
+        {
+            return Err(message.refused("invalid: a subscription needs a filter".into()));
+        }
+        let filters = message.filters_mut();
+        filters.iter_mut().for_each(search::apply_operators);
+        if let Err(reason) = check_filters(filters, limits) {
+            return Err(message.refused(reason));
+        }
     }
     Ok(message)
 }
 
 fn check_filters(filters: &[Filter], limits: &Limits) -> Result<(), String> {
-    if filters.is_empty() {
-        return Err("invalid: a subscription needs a filter".into());
-    }
     if filters.len() > limits.filters {
         return Err(format!(
             "invalid: a subscription may have {} filters",
@@ -92,9 +173,6 @@ fn check_filters(filters: &[Filter], limits: &Limits) -> Result<(), String> {
         ));
     }
     for filter in filters {
-        if filter.search.is_some() {
-            return Err("unsupported: this space cannot search yet".into());
-        }
         let values = filter.ids.as_ref().map_or(0, |list| list.len())
             + filter.authors.as_ref().map_or(0, |list| list.len())
             + filter.kinds.as_ref().map_or(0, |list| list.len())
@@ -113,9 +191,10 @@ fn check_filters(filters: &[Filter], limits: &Limits) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a filter wants an event. An empty list wants nothing, `limit` plays no part (NIP-01).
+/// Whether a filter wants an event. An empty list wants nothing, `limit` plays no part (NIP-01), and `search` has to be
+/// asked apart (NIP-50): reading it once serves many events.
 pub fn matches(filter: &Filter, event: &Event) -> bool {
-    !matches_nothing(filter) && filter.match_event(event, MatchEventOptions::new())
+    !matches_nothing(filter) && filter.match_event(event, MatchEventOptions::new().nip50(false))
 }
 
 /// Whether a filter has an empty list and so matches no event at all.
@@ -136,9 +215,42 @@ pub fn ok(id: &EventId, accepted: bool, reason: &str) -> String {
     format!("[\"OK\",\"{id}\",{accepted},{}]", quoted(reason))
 }
 
-/// `["EOSE", subscription]`.
-pub fn eose(id: &SubscriptionId) -> String {
-    format!("[\"EOSE\",{}]", quoted(id.as_str()))
+/// `["EOSE", subscription, [hint]]` (NIP-67).
+pub fn eose(id: &SubscriptionId, completeness: Completeness) -> String {
+    let id = quoted(id.as_str());
+    match completeness {
+        Completeness::Finish => format!("[\"EOSE\",{id},[\"finish\"]]"),
+        Completeness::More => format!("[\"EOSE\",{id},[\"more\"]]"),
+        Completeness::Unknown => format!("[\"EOSE\",{id}]"),
+    }
+}
+
+/// `["COUNT", question, {"count": number}]` (NIP-45). Not `exact`: there are at least as many.
+pub fn count(id: &SubscriptionId, count: usize, exact: bool) -> String {
+    let approximate = if exact { "" } else { ",\"approximate\":true" };
+    format!(
+        "[\"COUNT\",{},{{\"count\":{count}{approximate}}}]",
+        quoted(id.as_str())
+    )
+}
+
+/// `["NEG-MSG", sync, message in hex]` (NIP-77).
+pub fn neg_msg(id: &SubscriptionId, message: &[u8]) -> String {
+    format!(
+        "[\"NEG-MSG\",{},\"{}\"]",
+        quoted(id.as_str()),
+        HEXLOWER.encode(message)
+    )
+}
+
+/// `["NEG-ERR", sync, reason]`, with the number of records that one sync may compare when that is the reason (NIP-77).
+pub fn neg_err(id: &SubscriptionId, reason: &str, most: Option<usize>) -> String {
+    let most = most.map(|most| format!(",{most}")).unwrap_or_default();
+    format!(
+        "[\"NEG-ERR\",{},{}{most}]",
+        quoted(id.as_str()),
+        quoted(reason)
+    )
 }
 
 /// `["CLOSED", subscription, reason]`.
@@ -177,13 +289,29 @@ impl<'de> Deserialize<'de> for ClientMessage {
     }
 }
 
+/// The words a client's message may begin with.
+const VERBS: &str = "EVENT, REQ, CLOSE, AUTH, COUNT, NEG-OPEN, NEG-MSG or NEG-CLOSE";
+
+/// Bytes that are written as hex.
+struct Hex(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Hex {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        HEXLOWER_PERMISSIVE
+            .decode(text.as_bytes())
+            .map(Self)
+            .map_err(|_| de::Error::custom("the message is not hex"))
+    }
+}
+
 struct MessageVisitor;
 
 impl<'de> Visitor<'de> for MessageVisitor {
     type Value = ClientMessage;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array that begins with EVENT, REQ, CLOSE or AUTH")
+        write!(f, "an array that begins with {VERBS}")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
@@ -199,18 +327,32 @@ impl<'de> Visitor<'de> for MessageVisitor {
             "EVENT" => ClientMessage::Event(next(&mut seq, "the event")?),
             "AUTH" => ClientMessage::Auth(next(&mut seq, "the event")?),
             "CLOSE" => ClientMessage::Close(next(&mut seq, "the subscription's name")?),
-            "REQ" => {
+            "REQ" | "COUNT" => {
                 let id = next(&mut seq, "the subscription's name")?;
                 let mut filters = Vec::new();
                 while let Some(filter) = seq.next_element()? {
                     filters.push(filter);
                 }
-                ClientMessage::Req { id, filters }
+                if verb == "REQ" {
+                    ClientMessage::Req { id, filters }
+                } else {
+                    ClientMessage::Count { id, filters }
+                }
             }
+            "NEG-OPEN" => ClientMessage::NegOpen {
+                id: next(&mut seq, "the sync's name")?,
+                filter: next(&mut seq, "the filter")?,
+                message: next::<Hex, A>(&mut seq, "the message")?.0,
+            },
+            "NEG-MSG" => ClientMessage::NegMsg {
+                id: next(&mut seq, "the sync's name")?,
+                message: next::<Hex, A>(&mut seq, "the message")?.0,
+            },
+            "NEG-CLOSE" => ClientMessage::NegClose(next(&mut seq, "the sync's name")?),
             _ => {
-                return Err(de::Error::custom(
-                    "the first word is not EVENT, REQ, CLOSE or AUTH",
-                ));
+                return Err(de::Error::custom(format_args!(
+                    "the first word is not {VERBS}"
+                )));
             }
         };
         // Whatever stands behind is a later protocol's: it is read over, so that the array ends where it should.
@@ -271,13 +413,33 @@ mod tests {
         let error = read(&format!("[\"REQ\",\"many\",{filters}]")).unwrap_err();
         assert!(matches!(error, WireError::Subscription { id, .. } if id.as_str() == "many"));
         assert!(matches!(
-            read(r#"["REQ","s",{"search":"x"}]"#),
-            Err(WireError::Subscription { .. })
-        ));
-        assert!(matches!(
             read(r#"["REQ","none"]"#),
             Err(WireError::Subscription { .. })
         ));
+    }
+
+    #[test]
+    fn nip77_messages_are_hex_and_a_bad_filter_ends_that_sync_only() {
+        let message = read(r##"["NEG-OPEN","s",{"kinds":[9]},"61Ff"]"##).unwrap();
+        assert!(
+            matches!(message, ClientMessage::NegOpen { message, .. } if message == [0x61, 0xff])
+        );
+        let message = read(r#"["NEG-MSG","s",""]"#).unwrap();
+        assert!(matches!(message, ClientMessage::NegMsg { message, .. } if message.is_empty()));
+        for text in [
+            r#"["NEG-OPEN","s",{},"6"]"#,
+            r#"["NEG-OPEN","s",{},"zz"]"#,
+            r#"["NEG-OPEN","s","61"]"#,
+            r#"["NEG-OPEN","",{},"61"]"#,
+            r#"["NEG-MSG","s"]"#,
+            r#"["NEG-CLOSE",[]]"#,
+            r#"["COUNT",""]"#,
+        ] {
+            assert!(matches!(read(text), Err(WireError::Shape(_))), "{text}");
+        }
+        let values: Vec<String> = (0..1001).map(|n| format!("\"{n}\"")).collect();
+        let many = format!(r##"["NEG-OPEN","s",{{"#t":[{}]}},"61"]"##, values.join(","));
+        assert!(matches!(read(&many), Err(WireError::Sync { id, .. }) if id.as_str() == "s"));
     }
 
     #[test]
@@ -291,7 +453,15 @@ mod tests {
     #[test]
     fn names_are_quoted() {
         let id = SubscriptionId("a\"]\n".into());
-        assert_eq!(eose(&id), r#"["EOSE","a\"]\n"]"#);
+        assert_eq!(eose(&id, Completeness::Unknown), r#"["EOSE","a\"]\n"]"#);
+        assert_eq!(
+            count(&id, 3, false),
+            r#"["COUNT","a\"]\n",{"count":3,"approximate":true}]"#
+        );
+        assert_eq!(
+            neg_err(&id, "blocked: x", Some(9)),
+            r#"["NEG-ERR","a\"]\n","blocked: x",9]"#
+        );
     }
 
     proptest! {

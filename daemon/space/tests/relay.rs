@@ -1,5 +1,5 @@
 //! What a client sees of a space as a plain relay: NIP-01, 09, 11, 40 and 42. A number stands in `supported_nips` only
-//! when tests with its name are here or in `groups.rs`.
+//! when tests with its name are in one of the files of this folder.
 
 mod common;
 
@@ -42,6 +42,8 @@ async fn nip11_the_description_names_only_nips_that_have_tests() {
         include_str!("relay.rs"),
         include_str!("groups.rs"),
         include_str!("mail.rs"),
+        include_str!("questions.rs"),
+        include_str!("search.rs"),
     ]
     .concat();
     for nip in body["supported_nips"].as_array().unwrap() {

@@ -11,6 +11,7 @@ use super::memory::MemoryStore;
 use super::{EmbeddedStore, Query, Store};
 use crate::disk::Directory;
 use crate::record::{ChannelId, StoredEvent};
+use crate::search::apply_operators;
 use crate::testing::{Person, channel};
 
 fn embedded(dir: &Path) -> EmbeddedStore {
@@ -125,6 +126,76 @@ fn every_store_keeps_the_newest_version_only() {
     replaceables(&embedded(dir.path()));
 }
 
+fn searches(store: &dyn Store) {
+    let texts = [
+        (1, 9, "Who has a red ladder?"),
+        (1, 9, "A ladder, and a red one"),
+        (2, 1, "梯子を東京都で"),
+        (1, 7, "ladder"),
+        (2, 0, r#"{"name":"Ladder","about":"red"}"#),
+        (2, 9, "https://example.com/ladder.jpg"),
+    ];
+    let events: Vec<_> = texts
+        .iter()
+        .zip(100u64..)
+        .map(|((person, kind, text), at)| stored(*person, *kind, at, &[&["h", "c"]], text))
+        .collect();
+    let found = |search: &str, without: &[ChannelId]| {
+        let mut filter = Filter::new().search(search);
+        apply_operators(&mut filter);
+        let found = all(store, &filter, without, 0, 2);
+        let place = |id| {
+            events
+                .iter()
+                .position(|event| event.event.id == id)
+                .unwrap()
+        };
+        found.into_iter().map(place).collect::<Vec<_>>()
+    };
+    store.append(&events, &[]).unwrap();
+    for _in_index in [false, true] {
+        assert_eq!(found("ladder", &[]), [5, 4, 1, 0], "newest first");
+        assert_eq!(found("LADDER red", &[]), [1, 0]);
+        assert_eq!(found("\"red ladder\"", &[]), [0]);
+        assert_eq!(found("東京", &[]), [2]);
+        assert_eq!(found("京", &[]), [2]);
+        assert_eq!(found("has:image", &[]), [5]);
+        assert_eq!(found("in:c before:102 red", &[]), [1, 0]);
+        assert_eq!(found("in:d red", &[]), [0usize; 0]);
+        assert_eq!(found("red", &[channel("c")]), [0usize; 0]);
+        let (hex, other) = (Person::new(2).key().to_hex(), Person::new(3).key().to_hex());
+        assert_eq!(found(&format!("from:{hex}"), &[]), [5, 4, 2]);
+        assert_eq!(found(&format!("from:{hex} ladder"), &[]), [5, 4]);
+        assert_eq!(found(&format!("from:{other} ladder"), &[]), [0usize; 0]);
+        for odd in [
+            "\"",
+            "*",
+            "AND",
+            "NEAR(",
+            "a\"b",
+            "-x ^y {z}:",
+            "c=",
+            "'; --",
+        ] {
+            found(odd, &[]);
+        }
+        store.maintain().unwrap();
+    }
+    store.append(&[], &[events[1].event.id]).unwrap();
+    assert_eq!(found("red", &[]), [0]);
+    let renamed = stored(2, 0, 200, &[], r#"{"name":"Other"}"#);
+    store.append(&[renamed], &[]).unwrap();
+    store.maintain().unwrap();
+    assert_eq!(found("ladder", &[]), [5, 0]);
+}
+
+#[test]
+fn nip50_every_store_finds_words() {
+    let dir = tempfile::tempdir().unwrap();
+    searches(&MemoryStore::default());
+    searches(&embedded(dir.path()));
+}
+
 /// One thing that happens to a store.
 #[derive(Debug, Clone)]
 enum Step {
@@ -134,6 +205,7 @@ enum Step {
         at: u64,
         topic: u8,
         channel: u8,
+        words: usize,
     },
     Erase(usize),
     Maintain,
@@ -141,10 +213,51 @@ enum Step {
     LoseIndex,
 }
 
+/// Words that texts are made of and that are searched for.
+const WORDS: [&str; 6] = [
+    "red",
+    "Ladder",
+    "größe",
+    "東京都",
+    "ladders https://example.com/a.png",
+    "https://example.com",
+];
+const SEARCHES: [&str; 14] = [
+    "",
+    "red",
+    "ladder red",
+    "\"red ladder\"",
+    "ladd*",
+    "GROSSE",
+    "grosse red",
+    "東京",
+    "京都",
+    "都",
+    "\"東京都 red\"",
+    "has:image",
+    "has:link red",
+    "nothing",
+];
+
+/// A text of some of the words, another one for each `n`.
+fn content(kind: u16, words: usize, n: usize) -> String {
+    let text: Vec<&str> = WORDS
+        .iter()
+        .enumerate()
+        .filter(|(bit, _)| words >> bit & 1 == 1)
+        .map(|(_, word)| *word)
+        .collect();
+    let text = format!("{} n{n}", text.join(" "));
+    match kind {
+        0 => serde_json::json!({ "name": text }).to_string(),
+        _ => text,
+    }
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        12 => (1u8..4, prop_oneof![Just(0u16), Just(1), Just(9), Just(30023)], 100u64..110, 0u8..3, 0u8..3)
-            .prop_map(|(person, kind, at, topic, channel)| Step::Add { person, kind, at, topic, channel }),
+        12 => (1u8..4, prop_oneof![Just(0u16), Just(1), Just(9), Just(30023)], 100u64..110, 0u8..3, 0u8..3, 0usize..64)
+            .prop_map(|(person, kind, at, topic, channel, words)| Step::Add { person, kind, at, topic, channel, words }),
         2 => any::<usize>().prop_map(Step::Erase),
         1 => Just(Step::Maintain),
         1 => Just(Step::Reopen),
@@ -164,8 +277,9 @@ fn filter() -> impl Strategy<Value = Filter> {
         list(0..3),
         prop::option::of(100u64..110),
         prop::option::of(100u64..110),
+        prop::option::of(prop::sample::select(&SEARCHES[..])),
     )
-        .prop_map(|(people, kinds, topics, channels, since, until)| {
+        .prop_map(|(people, kinds, topics, channels, since, until, search)| {
             use nostr::filter::SingleLetterTag;
             use nostr::types::Timestamp;
             let mut filter = Filter::new();
@@ -186,6 +300,8 @@ fn filter() -> impl Strategy<Value = Filter> {
             }
             filter.since = since.map(Timestamp::from_secs);
             filter.until = until.map(Timestamp::from_secs);
+            filter.search = search.map(str::to_owned);
+            apply_operators(&mut filter);
             filter
         })
 }
@@ -201,9 +317,9 @@ proptest! {
         let mut added: Vec<EventId> = Vec::new();
         for (n, step) in steps.into_iter().enumerate() {
             match step {
-                Step::Add { person, kind, at, topic, channel } => {
+                Step::Add { person, kind, at, topic, channel, words } => {
                     let (topic, channel) = (format!("topic{topic}"), format!("channel{channel}"));
-                    let event = stored(person, kind, at, &[&["h", &channel], &["t", &topic], &["d", &topic]], &format!("{n}"));
+                    let event = stored(person, kind, at, &[&["h", &channel], &["t", &topic], &["d", &topic]], &content(kind, words, n));
                     added.push(event.event.id);
                     plain.append(&[Arc::clone(&event)], &[]).unwrap();
                     store.append(&[event], &[]).unwrap();

@@ -8,13 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use nostr::event::EventId;
 
-use super::index::{Index, Row, number};
+use super::index::{Index, number};
+use super::index_search::Found;
 use super::tail::{Tail, Waiting, address, answers, newer};
 use super::{Appended, Cursor, Page, Query, Stats, Store, StoreError};
 use crate::disk::Disk;
 use crate::journal::segment::RecordKind;
 use crate::journal::{Journal, Position};
 use crate::record::{ChannelId, StoredEvent, peek_id};
+use crate::search::Search;
 
 /// Dead bytes after which a segment is written anew: half a segment.
 const DEAD_BYTES: u32 = 512 * 1024;
@@ -51,7 +53,7 @@ impl EmbeddedStore {
             Index::remove(index_path);
             index = Index::open(index_path)?;
             checkpoint = Position::START;
-            journal = Journal::open(disk, checkpoint)?;
+            journal = Journal::open(Arc::clone(&disk), checkpoint)?;
         }
         for (segment, generation) in changed_segments(&journal, &index)? {
             let mut stayed = Vec::new();
@@ -64,7 +66,12 @@ impl EmbeddedStore {
                 }
                 Ok(())
             })?;
-            index.reconcile(segment, generation, &stayed)?;
+            if !index.reconcile(segment, generation, &stayed)? {
+                log::info!("an erasure was cut short; the index is built anew");
+                drop((index, journal));
+                Index::remove(index_path);
+                return Self::open(disk, index_path); // an index without events agrees with every journal
+            }
             if segment == checkpoint.segment {
                 checkpoint.offset = 0;
             }
@@ -215,6 +222,8 @@ impl EmbeddedStore {
                 .rewritten(segment, generation, &events, &stayed);
             self.heed(result)?;
         }
+        let forgotten = self.index().forget();
+        self.heed(forgotten)?;
         self.tail_mut().unhide(&ids);
         Ok(())
     }
@@ -356,9 +365,10 @@ impl Store for EmbeddedStore {
             return Ok(Page::default());
         }
         let _layout = self.layout.read().unwrap_or_else(PoisonError::into_inner);
+        let search = Search::of(query.filter);
         // The tail first: an event that moves to the index in between is then found twice, and never missed.
         let mut items: Vec<(i64, i64, Source)> = Vec::new();
-        for event in self.tail().query(query) {
+        for event in self.tail().query(query, search.as_ref()) {
             let created_at = i64::try_from(event.event.created_at.as_secs()).unwrap_or(i64::MAX);
             items.push((
                 -created_at,
@@ -366,14 +376,29 @@ impl Store for EmbeddedStore {
                 Source::Tail(event),
             ));
         }
-        let rows = self.index().query(query);
-        let mut rows: Vec<Row> = self.heed(rows)?;
+        let found = match search.as_ref().filter(|search| search.has_terms()) {
+            Some(search) => self.index().search(query, search),
+            None => self.index().query(query).map(|rows| Found {
+                rows,
+                looked_until: None,
+            }),
+        };
+        let Found {
+            mut rows,
+            looked_until,
+        } = self.heed(found)?;
         let more_rows = rows.len() > query.limit;
         rows.truncate(query.limit);
         let horizon = rows
             .last()
             .filter(|_| more_rows)
-            .map(|row| (row.minus_created_at, row.id8));
+            .map(|row| (row.minus_created_at, row.id8))
+            .or(looked_until.map(|second| (-second.cast_signed(), i64::MAX)));
+        // Behind everything of the last second that was looked at.
+        let looked = looked_until.map(|created_at| Cursor {
+            created_at,
+            id: EventId::from_byte_array([0xff; EventId::LEN]),
+        });
         items.extend(
             rows.into_iter()
                 .map(|row| (row.minus_created_at, row.id8, Source::Journal(row.position))),
@@ -386,7 +411,7 @@ impl Store for EmbeddedStore {
         let mut last = None;
         for (minus_created_at, id8, source) in items {
             if horizon.is_some_and(|horizon| (minus_created_at, id8) > horizon) {
-                page.next = last; // older ones of the tail wait until the index has given what lies between
+                page.next = looked.or(last); // older ones of the tail wait until the index has given what lies between
                 return Ok(page);
             }
             if page.events.len() >= query.limit || bytes >= query.bytes {
@@ -398,7 +423,7 @@ impl Store for EmbeddedStore {
                 Source::Journal(position) => {
                     let event = self.load(position)?;
                     let tail = self.tail();
-                    let wanted = answers(&event, query)
+                    let wanted = answers(&event, query, search.as_ref())
                         && !tail.replaces(&event)
                         && !tail.hidden().contains(&event.event.id);
                     last = Some(Cursor {
@@ -420,7 +445,7 @@ impl Store for EmbeddedStore {
                 page.events.push(event);
             }
         }
-        page.next = last.filter(|_| more_rows);
+        page.next = looked.or(last.filter(|_| more_rows));
         Ok(page)
     }
 

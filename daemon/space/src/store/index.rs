@@ -8,13 +8,20 @@ use nostr::event::{Event, EventId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Query;
+use super::index_search::{self, Found, Pending};
 use super::index_sql::Plan;
 use super::tail::{Waiting, address, first_eight, newer};
 use crate::journal::{Position, Written};
 use crate::record::{ChannelId, StoredEvent};
+use crate::search::Search;
 
 /// The shape of the tables. Another number than this: thrown away and built anew.
-const VERSION: i64 = 1;
+///
+/// | version | what is new |
+/// |---|---|
+/// | 1 | events, tags, replaced, segments, checkpoint |
+/// | 2 | words |
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE checkpoint (one INTEGER PRIMARY KEY CHECK (one = 1), segment INTEGER NOT NULL, offset INTEGER NOT NULL);
@@ -123,11 +130,13 @@ impl Index {
             );
         }
         connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "secure_delete", "ON")?; // words that were erased are overwritten
         connection.set_prepared_statement_cache_capacity(16);
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if version == 0 {
             connection.execute_batch(&format!(
-                "BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
+                "BEGIN; {TABLES} {} PRAGMA user_version = {VERSION}; COMMIT;",
+                index_search::TABLE
             ))?;
         } else if version != VERSION {
             return Err(rusqlite::Error::InvalidQuery);
@@ -185,6 +194,7 @@ impl Index {
         let transaction = self.connection.transaction()?;
         let mut seq = self.next_seq;
         let mut change = 0i64;
+        let mut words = Pending::default();
         for waiting in batch {
             let event = &*waiting.event;
             let place = waiting.written.position;
@@ -217,7 +227,7 @@ impl Index {
                     if newer(&old, event) {
                         superseded = true;
                     } else {
-                        remove(&transaction, old_seq, &old.event)?;
+                        remove(&transaction, old_seq, &old, &mut words)?;
                         dead(&transaction, segment, length)?;
                         replaced(&transaction, address, old_place)?;
                         change -= 1;
@@ -252,9 +262,11 @@ impl Index {
                     .prepare_cached("INSERT OR IGNORE INTO tags VALUES (?, ?, ?)")?
                     .execute(params![tag, created_at, seq])?;
             }
+            words.add(event, seq);
             seq += 1;
             change += 1;
         }
+        words.write(&transaction)?;
         set_checkpoint(&transaction, covered)?;
         transaction.commit()?;
         self.next_seq = seq;
@@ -348,6 +360,17 @@ impl Index {
         Ok(best.into_iter().collect())
     }
 
+    /// Candidates for a question that searches for words or things, newest first.
+    pub fn search(&self, query: &Query<'_>, search: &Search) -> rusqlite::Result<Found> {
+        index_search::search(&self.connection, query, search)
+    }
+
+    /// Overwrites what was removed also where SQLite would keep it for a while: in the write-ahead log.
+    pub fn forget(&self) -> rusqlite::Result<()> {
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+
     /// Places of all events of these kinds, in the order in which they came.
     pub fn of_kinds(&self, kinds: &[u16]) -> rusqlite::Result<Vec<Position>> {
         let mut found = Vec::new();
@@ -401,6 +424,7 @@ impl Index {
     ) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         let mut gone = 0;
+        let mut words = Pending::default();
         for event in removed {
             let seqs: Vec<i64> = transaction
                 .prepare_cached("SELECT seq FROM events WHERE id8 = ? AND segment = ?")?
@@ -409,10 +433,11 @@ impl Index {
                 })?
                 .collect::<Result<_, _>>()?;
             for seq in seqs {
-                remove(&transaction, seq, &event.event)?;
+                remove(&transaction, seq, event, &mut words)?;
                 gone += 1;
             }
         }
+        words.write(&transaction)?;
         relocate(&transaction, segment, stayed)?;
         set_generation(&transaction, segment, generation)?;
         transaction.commit()?;
@@ -420,16 +445,26 @@ impl Index {
         Ok(())
     }
 
-    /// After a crash between a rewriting and the index hearing of it: the segment's events are exactly these.
+    /// After a crash between a rewriting and the index hearing of it: the segment's events are exactly these. `false` when
+    /// the index still has words of an event that is gone: nobody knows them any more, so it has to be built anew.
     pub fn reconcile(
         &mut self,
         segment: u32,
         generation: u32,
         stayed: &[(EventId, Written)],
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<bool> {
         let transaction = self.connection.transaction()?;
         transaction.execute("UPDATE events SET offset = -1 WHERE segment = ?", [segment])?;
         relocate(&transaction, segment, stayed)?;
+        let kinds = crate::search::KINDS.map(|kind| kind.to_string()).join(",");
+        let has_words: bool = transaction.query_row(
+            &format!("SELECT EXISTS (SELECT 1 FROM events WHERE segment = ? AND offset = -1 AND kind IN ({kinds}))"),
+            [segment],
+            |row| row.get(0),
+        )?;
+        if has_words {
+            return Ok(false);
+        }
         transaction.execute("DELETE FROM tags WHERE seq IN (SELECT seq FROM events WHERE segment = ? AND offset = -1)", [segment])?;
         transaction.execute(
             "DELETE FROM events WHERE segment = ? AND offset = -1",
@@ -441,7 +476,7 @@ impl Index {
             .connection
             .query_row("SELECT count(*) FROM events", [], |row| row.get(0))?;
         self.events = events.cast_unsigned();
-        Ok(())
+        Ok(true)
     }
 
     /// Whether the index has an event at exactly this place.
@@ -481,9 +516,15 @@ fn known(connection: &Connection, id: &EventId, position: Position) -> rusqlite:
         )
 }
 
-fn remove(connection: &Connection, seq: i64, event: &Event) -> rusqlite::Result<()> {
-    let created_at = i64::try_from(event.created_at.as_secs()).unwrap_or(i64::MAX);
-    for tag in tag_numbers(event) {
+fn remove(
+    connection: &Connection,
+    seq: i64,
+    event: &StoredEvent,
+    words: &mut Pending,
+) -> rusqlite::Result<()> {
+    words.remove(event, seq);
+    let created_at = i64::try_from(event.event.created_at.as_secs()).unwrap_or(i64::MAX);
+    for tag in tag_numbers(&event.event) {
         connection
             .prepare_cached("DELETE FROM tags WHERE tag8 = ? AND created_at = ? AND seq = ?")?
             .execute(params![tag, created_at, seq])?;

@@ -45,12 +45,13 @@ impl Store for MemoryStore {
     }
 
     fn query(&self, query: &Query<'_>) -> Result<Page, StoreError> {
+        let search = crate::search::Search::of(query.filter);
         let mut events: Vec<_> = self
             .0
             .lock()
             .unwrap()
             .iter()
-            .filter(|event| answers(event, query))
+            .filter(|event| answers(event, query, search.as_ref()))
             .cloned()
             .collect();
         events.sort_by(|a, b| a.event.cmp(&b.event));

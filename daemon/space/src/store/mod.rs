@@ -5,11 +5,14 @@
 mod conformance;
 mod embedded;
 mod index;
+mod index_search;
 mod index_sql;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
 mod power_loss;
+#[cfg(test)]
+mod search_tests;
 mod tail;
 
 use std::sync::Arc;
@@ -54,7 +57,8 @@ impl Cursor {
 /// One question.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<'a> {
-    /// What is wanted. Its `limit` is not looked at.
+    /// What is wanted. Its `limit` is not looked at; what its `search` says beyond the words is in its other parts
+    /// already (`search::apply_operators`).
     pub filter: &'a Filter,
     /// Channels whose events are left out.
     pub without: &'a [ChannelId],

@@ -9,6 +9,7 @@ use nostr::event::EventId;
 use super::Query;
 use crate::journal::{Position, Written};
 use crate::record::StoredEvent;
+use crate::search::Search;
 use crate::wire::matches;
 
 /// Events after which the index should be filled.
@@ -127,10 +128,10 @@ impl Tail {
     }
 
     /// All events that answer the question, in no order.
-    pub fn query(&self, query: &Query<'_>) -> Vec<Arc<StoredEvent>> {
+    pub fn query(&self, query: &Query<'_>, search: Option<&Search>) -> Vec<Arc<StoredEvent>> {
         self.by_id
             .values()
-            .filter(|event| !self.hidden.contains(&event.event.id) && answers(event, query))
+            .filter(|event| !self.hidden.contains(&event.event.id) && answers(event, query, search))
             .cloned()
             .collect()
     }
@@ -144,8 +145,8 @@ impl Tail {
     }
 }
 
-/// Whether an event answers a question.
-pub fn answers(event: &StoredEvent, query: &Query<'_>) -> bool {
+/// Whether an event answers a question. `search` is what the question's filter searches for, read once.
+pub fn answers(event: &StoredEvent, query: &Query<'_>, search: Option<&Search>) -> bool {
     let created_at = event.event.created_at.as_secs();
     query
         .after
@@ -156,6 +157,7 @@ pub fn answers(event: &StoredEvent, query: &Query<'_>) -> bool {
             .as_ref()
             .is_none_or(|channel| !query.without.contains(channel))
         && matches(query.filter, &event.event)
+        && search.is_none_or(|search| search.matches(&event.event))
 }
 
 /// A number for what a replaceable event replaces: kind, author and `d` tag. `None` for events that stay.

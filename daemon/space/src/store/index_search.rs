@@ -1,0 +1,234 @@
+//! The words of the index (FTS5). It keeps no text, only which words lie in which event; the event read from the journal
+//! decides, as everywhere in the index. What is erased leaves the words too: with `secure-delete` and `secure_delete`,
+//! SQLite overwrites it in place.
+//!
+//! The number of an event among the words is its date and then its `seq`, so that the newest are found first and a
+//! question between two dates reads nothing else. Author, channel and what a message has stand among the words, with a
+//! `=` that no word of a person has: so one question is one walk over lists that are in order.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use nostr::filter::SingleLetterTag;
+use rusqlite::{Connection, params};
+
+use super::Query;
+use super::index::{Row, channel_number, number};
+use super::index_sql::{conditions, id_condition};
+use crate::journal::Position;
+use crate::record::{ChannelId, StoredEvent};
+use crate::search::{Has, KINDS, Phrase, Search, text_of, words};
+
+/// The table of words.
+pub const TABLE: &str = "
+CREATE VIRTUAL TABLE words USING fts5 (text, content = '', columnsize = 0, detail = none, tokenize = \"ascii tokenchars '='\");
+INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
+";
+
+/// Bits of a number among the words that are the `seq`.
+const SEQ_BITS: u32 = 29;
+/// The latest date that is told apart, in the year 2514.
+const LATEST: u64 = (1 << 34) - 1;
+/// Events that are looked at in one step.
+const STEP: usize = 2000;
+/// Channels or people of a question that are looked for among the words; more are sorted out afterwards.
+const GROUP: usize = 64;
+/// Words of a question that may go on: each makes SQLite merge many lists.
+const PREFIXES: usize = 2;
+
+/// What one step of a search gave.
+pub struct Found {
+    /// Candidates, newest first, one more than the limit if there are as many.
+    pub rows: Vec<Row>,
+    /// When the step ended before the candidates did: everything of this second and later was looked at.
+    pub looked_until: Option<u64>,
+}
+
+/// An event's number among the words; `None` when it has none.
+fn place(event: &StoredEvent, seq: i64) -> Option<i64> {
+    let created_at = event.event.created_at.as_secs().min(LATEST);
+    let known = KINDS.contains(&event.event.kind.as_u16()) && seq < 1 << SEQ_BITS;
+    known.then(|| (created_at << SEQ_BITS).cast_signed() | seq)
+}
+
+fn author_word(author8: i64) -> String {
+    format!("a={author8:016x}")
+}
+
+fn channel_word(channel: &ChannelId) -> String {
+    format!("c={:016x}", channel_number(channel))
+}
+
+fn has_word(has: Has) -> String {
+    format!("x={}", has.name())
+}
+
+/// All words of an event, each once.
+fn words_of(event: &StoredEvent) -> String {
+    let mut all = BTreeSet::new();
+    words(&text_of(&event.event), |word, _| {
+        if !all.contains(word) {
+            all.insert(word.to_owned());
+        }
+    });
+    all.insert(author_word(number(event.event.pubkey.as_bytes())));
+    all.extend(event.channel.as_ref().map(channel_word));
+    all.extend(Has::of(&event.event).into_iter().map(has_word));
+    all.into_iter().collect::<Vec<_>>().join(" ")
+}
+
+/// Words on their way into the index. They go in together and in order: FTS5 begins a new list of lists whenever
+/// numbers go down.
+#[derive(Default)]
+pub struct Pending {
+    new: Vec<(i64, String)>,
+    old: Vec<(i64, String)>,
+}
+
+impl Pending {
+    /// Adds an event.
+    pub fn add(&mut self, event: &StoredEvent, seq: i64) {
+        self.new
+            .extend(place(event, seq).map(|place| (place, words_of(event))));
+    }
+
+    /// Takes an event away.
+    pub fn remove(&mut self, event: &StoredEvent, seq: i64) {
+        let Some(place) = place(event, seq) else {
+            return;
+        };
+        let before = self.new.len();
+        self.new.retain(|(new, _)| *new != place);
+        if self.new.len() == before {
+            self.old.push((place, words_of(event)));
+        }
+    }
+
+    /// Writes it all.
+    pub fn write(mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.old.sort_unstable();
+        for (place, words) in self.old {
+            connection
+                .prepare_cached("INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)")?
+                .execute(params![place, words])?;
+        }
+        self.new.sort_unstable();
+        for (place, words) in self.new {
+            connection
+                .prepare_cached("INSERT INTO words (rowid, text) VALUES (?, ?)")?
+                .execute(params![place, words])?;
+        }
+        Ok(())
+    }
+}
+
+/// The question in the words of FTS5. Only quoted words get into it.
+fn expression(query: &Query<'_>, search: &Search) -> String {
+    let mut prefixes = 0;
+    let mut all = BTreeSet::new();
+    for Phrase { words, is_prefix } in &search.phrases {
+        for (n, word) in words.iter().enumerate() {
+            let goes_on = *is_prefix && n + 1 == words.len();
+            prefixes += usize::from(goes_on);
+            if !goes_on {
+                all.insert(quoted(word));
+            } else if prefixes <= PREFIXES {
+                all.insert(format!("{} *", quoted(word)));
+            }
+        }
+    }
+    all.extend(search.has.iter().map(|has| quoted(&has_word(*has))));
+    if let Some(authors) = &query.filter.authors
+        && authors.len() <= GROUP
+    {
+        let word = |author: &nostr::key::PublicKey| quoted(&author_word(number(author.as_bytes())));
+        all.extend(any_of(authors.iter().map(word)));
+    }
+    let named = query.filter.generic_tags.get(&SingleLetterTag::LOWERCASE_H);
+    if let Some(named) = named
+        && named.len() <= GROUP
+    {
+        let readable = named
+            .iter()
+            .filter_map(|id| ChannelId::parse(id))
+            .filter(|id| !query.without.contains(id));
+        all.extend(any_of(readable.map(|id| quoted(&channel_word(&id)))));
+    }
+    let mut text = all.into_iter().collect::<Vec<_>>().join(" AND ");
+    // What may not be read is not even walked over, or the time an answer takes would tell of it.
+    if named.is_none() && query.without.len() <= GROUP {
+        let left_out = query.without.iter().map(|id| quoted(&channel_word(id)));
+        if let Some(left_out) = any_of(left_out) {
+            let _ = write!(text, " NOT {left_out}");
+        }
+    }
+    text
+}
+
+fn any_of(words: impl Iterator<Item = String>) -> Option<String> {
+    let words: Vec<String> = words.collect();
+    (!words.is_empty()).then(|| format!("({})", words.join(" OR ")))
+}
+
+fn quoted(word: &str) -> String {
+    format!("\"{}\"", word.replace('"', "\"\""))
+}
+
+/// Candidates for a search that says what an event must have.
+pub fn search(
+    connection: &Connection,
+    query: &Query<'_>,
+    search: &Search,
+) -> rusqlite::Result<Found> {
+    let filter = query.filter;
+    let since = filter.since.map_or(0, |since| since.as_secs());
+    let mut until = filter.until.map_or(LATEST, |until| until.as_secs());
+    if let Some(after) = query.after {
+        until = until.min(after.created_at);
+    }
+    let first = (since.min(LATEST) << SEQ_BITS).cast_signed();
+    let last = (until.min(LATEST) << SEQ_BITS).cast_signed() | ((1 << SEQ_BITS) - 1);
+    let text = format!(
+        "SELECT e.created_at, e.id8, e.segment, e.offset, (1{}{}) FROM words w
+         CROSS JOIN events e ON e.seq = (w.rowid & {})
+         WHERE words MATCH ? AND w.rowid BETWEEN {first} AND {last} ORDER BY w.rowid DESC",
+        id_condition(filter),
+        conditions(query, None, "e.created_at"),
+        (1 << SEQ_BITS) - 1,
+    );
+    let mut statement = connection.prepare(&text)?;
+    let mut answer = statement.query([expression(query, search)])?;
+    let mut rows = Vec::new();
+    let mut looked_at = 0;
+    let mut second: Option<i64> = None;
+    let mut ended_early = false;
+    while let Some(row) = answer.next()? {
+        let created_at: i64 = row.get(0)?;
+        if second.is_some_and(|second| second != created_at)
+            && (rows.len() > query.limit || looked_at >= STEP)
+        {
+            ended_early = true;
+            break;
+        }
+        second = Some(created_at);
+        looked_at += 1;
+        if row.get(4)? {
+            rows.push(Row {
+                minus_created_at: -created_at,
+                id8: row.get(1)?,
+                position: Position {
+                    segment: row.get(2)?,
+                    offset: row.get(3)?,
+                },
+            });
+        }
+    }
+    rows.sort_unstable();
+    let is_full = rows.len() > query.limit;
+    Ok(Found {
+        looked_until: second
+            .filter(|_| ended_early && !is_full)
+            .map(i64::unsigned_abs),
+        rows,
+    })
+}
