@@ -7,6 +7,7 @@ use nostr::key::Keys;
 use crate::access::Viewer;
 use crate::config::{Clock, SpaceConfig};
 use crate::fanout::{Fanout, Listener};
+use crate::files::Files;
 use crate::groups::Groups;
 use crate::groups::rules::Authority;
 use crate::snapshots::Snapshots;
@@ -24,6 +25,8 @@ pub struct Core {
     pub authority: Authority,
     /// The events.
     pub store: Box<dyn Store>,
+    /// The files.
+    pub files: Files,
     /// Descriptions of channels.
     pub snapshots: Snapshots,
     /// Who listens.
@@ -38,6 +41,7 @@ impl Core {
         clock: Clock,
         keys: Keys,
         store: Box<dyn Store>,
+        files: Files,
         groups: Groups,
     ) -> Self {
         let authority = Authority {
@@ -49,6 +53,7 @@ impl Core {
             clock,
             authority,
             store,
+            files,
             snapshots: Snapshots::new(keys.clone()),
             keys,
             fanout: Arc::new(Fanout::new(authority)),
