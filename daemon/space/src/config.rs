@@ -101,6 +101,68 @@ pub struct Limits {
     pub members: usize,
     /// Bytes of the journal on disk.
     pub journal_bytes: u64,
+    /// What concerns files.
+    pub files: FileLimits,
+}
+
+/// Everything people can make a space hold or do with files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileLimits {
+    /// Bytes of one file.
+    pub file_bytes: u64,
+    /// Bytes of all files and unfinished uploads of the space.
+    pub space_bytes: u64,
+    /// Bytes of the files and unfinished uploads of one member.
+    pub member_bytes: u64,
+    /// The same of a moderator.
+    pub moderator_bytes: u64,
+    /// The same of an admin.
+    pub admin_bytes: u64,
+    /// Files of one person.
+    pub person_files: u64,
+    /// Unfinished uploads of one person.
+    pub person_unfinished: u64,
+    /// Seconds after its last byte when an unfinished upload is given up.
+    pub unfinished_seconds: u64,
+    /// Seconds that a file is kept; `None`: until somebody deletes it.
+    pub keep_seconds: Option<u64>,
+    /// Uploads and downloads that run at a time. Each takes up to 200 KiB of memory.
+    pub transfers: usize,
+    /// Seconds without a single byte after which a transfer is ended.
+    pub stall_seconds: u64,
+    /// Changes (uploads, parts of uploads, deletions, reports) a minute of one person over a long time.
+    pub changes_per_minute: u32,
+    /// Such changes of one person at once.
+    pub change_burst: u32,
+    /// Files that one answer to a question for a list names.
+    pub list_files: usize,
+    /// Reports of one person that are kept.
+    pub person_reports: usize,
+    /// Reports that are kept; the oldest go first.
+    pub reports: usize,
+}
+
+impl Default for FileLimits {
+    fn default() -> Self {
+        Self {
+            file_bytes: 4 << 30,
+            space_bytes: 32 << 30,
+            member_bytes: 4 << 30,
+            moderator_bytes: 8 << 30,
+            admin_bytes: 16 << 30,
+            person_files: 10_000,
+            person_unfinished: 8,
+            unfinished_seconds: 2 * 86_400,
+            keep_seconds: None,
+            transfers: 32,
+            stall_seconds: 60,
+            changes_per_minute: 120,
+            change_burst: 240,
+            list_files: 500,
+            person_reports: 50,
+            reports: 1000,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -137,6 +199,7 @@ impl Default for Limits {
             channels: 500,
             members: 5000,
             journal_bytes: 4 << 30,
+            files: FileLimits::default(),
         }
     }
 }

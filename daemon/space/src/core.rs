@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use crate::access::Viewer;
 use crate::config::{Clock, SpaceConfig};
 use crate::fanout::{Fanout, Listener};
+use crate::files::Files;
 use crate::groups::Groups;
 use crate::groups::rules::Authority;
 use crate::mail::Mail;
@@ -27,6 +28,8 @@ pub struct Core {
     pub authority: Authority,
     /// The events.
     pub store: Box<dyn Store>,
+    /// The files.
+    pub files: Files,
     /// Descriptions of channels.
     pub snapshots: Snapshots,
     /// What private messages may cost.
@@ -45,6 +48,7 @@ impl Core {
         clock: Clock,
         keys: Keys,
         store: Box<dyn Store>,
+        files: Files,
         groups: Groups,
     ) -> Self {
         let authority = Authority {
@@ -63,6 +67,7 @@ impl Core {
             clock,
             authority,
             store,
+            files,
             snapshots: Snapshots::new(keys.clone()),
             keys,
             fanout: Arc::new(Fanout::new(authority)),

@@ -7,6 +7,7 @@ use nostr::key::PublicKey;
 use nostr::types::Timestamp;
 
 use crate::config::Limits;
+use crate::files::{auth, manage, media, mirror, range};
 use crate::groups::Metadata;
 use crate::journal::segment::{Found, Header, Scanner};
 use crate::questions::sync;
@@ -81,4 +82,62 @@ pub fn journal_segment(bytes: &[u8]) {
 /// One event's bytes in the journal.
 pub fn journal_event(bytes: &[u8]) {
     let _ = StoredEvent::decode(bytes);
+}
+
+/// An `Authorization` header (BUD-11), with all that is checked before the signature.
+pub fn authorization(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    for verb in [
+        auth::Verb::Get,
+        auth::Verb::Upload,
+        auth::Verb::List,
+        auth::Verb::Delete,
+    ] {
+        let _ = auth::token(
+            text,
+            auth::Expected {
+                verb,
+                service: &"a".repeat(52),
+                now: 1_750_000_000,
+                future_seconds: 900,
+            },
+        );
+    }
+}
+
+/// A `Range` header (RFC 9110), for a file of as many bytes as the first eight say.
+pub fn range(bytes: &[u8]) {
+    let Some((size, text)) = bytes.split_first_chunk() else {
+        return;
+    };
+    let size = u64::from_be_bytes(*size);
+    if let Ok(text) = std::str::from_utf8(text)
+        && let Some(range::Part::Some { start, length }) = range::parse(text, size)
+    {
+        assert!(
+            length > 0 && start < size && length <= size - start,
+            "a part must lie in its file"
+        );
+    }
+}
+
+/// What a request about files says of a file: a media type, the query of a list, the body of a copy with its address.
+pub fn file_description(bytes: &[u8]) {
+    if let Some(url) = mirror::address(bytes) {
+        let _ = mirror::origin(&url);
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let media_type = media::clean(Some(text));
+    assert_eq!(
+        media::clean(Some(&media_type)),
+        media_type,
+        "what was cleaned must stay as it is"
+    );
+    let _ = media::extension(&media_type);
+    let _ = manage::question(text);
+    let _ = mirror::origin(text);
 }

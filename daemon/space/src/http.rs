@@ -1,13 +1,11 @@
-//! One HTTP/1.1 connection to a space: the description (NIP-11), a line for browsers, and the door to the WebSocket.
+//! One HTTP/1.1 connection to a space: the description (NIP-11), a line for browsers, the door to the WebSocket, and the
+//! way to the files.
 
 use std::convert::Infallible;
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -15,7 +13,9 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::answer::{Body, text, with_cors};
 use crate::core::Core;
+use crate::files;
 
 /// The NIPs whose tests pass. Each number stands in the name of at least one test.
 pub const SUPPORTED_NIPS: [u16; 12] = [1, 9, 11, 17, 29, 40, 42, 45, 50, 59, 67, 77];
@@ -24,8 +24,6 @@ const REQUEST_SECONDS: u64 = 15;
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 16 * 1024;
 
-/// The body of an answer.
-pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 type Door = Arc<Mutex<Option<hyper::upgrade::OnUpgrade>>>;
 
 /// Serves requests until the connection ends or becomes a WebSocket; then gives the raw stream.
@@ -55,7 +53,7 @@ where
 async fn respond(core: &Arc<Core>, request: Request<Incoming>, door: &Door) -> Response<Body> {
     match request.uri().path() {
         "/" => root(core, request, door),
-        _ => text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
+        _ => files::respond(core, request).await,
     }
 }
 
@@ -65,10 +63,10 @@ fn root(core: &Core, mut request: Request<Incoming>, door: &Door) -> Response<Bo
         return with_cors(text(StatusCode::NO_CONTENT, ""));
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        return text(
+        return with_cors(text(
             StatusCode::METHOD_NOT_ALLOWED,
             "Only GET is understood here.\n",
-        );
+        ));
     }
     if let Some(accept) = websocket_accept(request.headers()) {
         *door.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -89,10 +87,10 @@ fn root(core: &Core, mut request: Request<Incoming>, door: &Door) -> Response<Bo
         );
         return with_cors(response);
     }
-    text(
+    with_cors(text(
         StatusCode::OK,
         "This is a space. Open it in an app, or through the page of your home.\n",
-    )
+    ))
 }
 
 /// What NIP-11 tells about a space.
@@ -122,6 +120,7 @@ fn description(core: &Core) -> serde_json::Value {
             "restricted_writes": true,
             "created_at_lower_limit": limits.past_seconds,
             "created_at_upper_limit": limits.future_seconds,
+            "max_file_bytes": limits.files.file_bytes,
         },
     })
 }
@@ -149,40 +148,4 @@ fn lists(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
             .next()
             .is_some_and(|item| item.trim().eq_ignore_ascii_case(word))
     })
-}
-
-/// A body of known bytes.
-pub fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into())
-        .map_err(|never| match never {})
-        .boxed_unsync()
-}
-
-/// A line of plain text.
-pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(full(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
-    response
-}
-
-/// Lets pages of any origin read the answer: who may see what is decided by proofs of identity, never by origin.
-pub fn with_cors(mut response: Response<Body>) -> Response<Body> {
-    let headers = response.headers_mut();
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_ORIGIN,
-        HeaderValue::from_static("*"),
-    );
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("*"),
-    );
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static("GET, OPTIONS"),
-    );
-    response
 }

@@ -3,10 +3,11 @@
 //! It never opens a socket, never reads the daemon's configuration file and never asks the system for the time:
 //! connections, configuration and clock come in as arguments. It owns one directory on disk.
 //!
-//! Every call goes down in this list: `space` -> `connection`, `http` -> `questions` -> `pipeline` -> `ingest` ->
+//! Every call goes down in this list: `space` -> `connection`, `http` -> `files`, `questions` -> `pipeline` -> `ingest` ->
 //! `fanout`, `snapshots` -> `access` -> `groups`, `store` -> `journal` -> `disk`.
 
 mod access;
+mod answer;
 mod auth;
 mod config;
 mod connection;
@@ -14,6 +15,7 @@ mod core;
 mod disk;
 mod error;
 mod fanout;
+mod files;
 pub mod fuzz;
 mod groups;
 mod http;
@@ -35,6 +37,7 @@ mod testing;
 mod wire;
 
 pub use auth::relay_url;
-pub use config::{Clock, Limits, SpaceConfig, system_clock};
+pub use config::{Clock, FileLimits, Limits, SpaceConfig, system_clock};
 pub use error::SpaceError;
+pub use files::{BoxFuture, BoxStream, ByteStream, Fetcher};
 pub use space::{FIRST_CHANNEL, Space, Summary};

@@ -12,8 +12,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::core::Core;
 use crate::error::SpaceError;
 use crate::fanout::Listener;
+use crate::groups::kinds;
 use crate::ingest::{self, Batch};
 use crate::rate::{People, Rate};
+use crate::record::ChannelId;
 use crate::wire;
 
 /// Bytes of stack for each thread. SQLite and the curve need far less.
@@ -246,7 +248,14 @@ impl<'a> Writer<'a> {
         self.is_behind |= !batch.events.is_empty();
         self.upkeep_asked = false;
         if !batch.changes.is_empty() || batch.has_permissions {
-            core.set_groups(batch.groups.clone());
+            let deleted: Vec<ChannelId> = batch
+                .events
+                .iter()
+                .filter(|event| event.event.kind.as_u16() == kinds::DELETE_GROUP)
+                .filter_map(|event| event.channel.clone())
+                .collect();
+            core.files
+                .channels_change(&deleted, || core.set_groups(batch.groups.clone()));
         }
         for (reply, id, verdict) in answers {
             let verdict = match verdict {
@@ -293,6 +302,9 @@ impl<'a> Writer<'a> {
             .store
             .expired(self.core.now(), EXPIRED)
             .unwrap_or_default();
+        if let Err(error) = self.core.files.sweep(self.core.now()) {
+            log::error!("old files cannot be put away: {error}");
+        }
         // Also when nothing expired: what could not be erased before is tried again.
         if let Err(error) = self.core.store.append(&[], &expired) {
             log::error!("expired events cannot be erased: {error}");

@@ -1,5 +1,6 @@
 //! The space as its host sees it: open it, hand it connections, ask how it is, close it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -10,6 +11,7 @@ use crate::connection::Session;
 use crate::core::Core;
 use crate::disk::{Directory, Disk};
 use crate::error::SpaceError;
+use crate::files::{BlobError, Fetcher, Files};
 use crate::groups::{Groups, kinds};
 use crate::pipeline::Pipeline;
 use crate::record::ChannelId;
@@ -34,6 +36,8 @@ pub struct Summary {
     pub events: u64,
     /// Bytes of the journal on disk.
     pub bytes: u64,
+    /// Bytes of the files people uploaded.
+    pub file_bytes: u64,
     /// Connections that are open now.
     pub connections: usize,
 }
@@ -99,10 +103,23 @@ impl Space {
         let keys = keyfile::open(&config.dir.join("space.key"))?;
         let store = EmbeddedStore::open(disk, &index_path).map_err(failed)?;
         let mut groups = Groups::default();
+        let mut deletions: HashMap<ChannelId, u32> = HashMap::new();
         store
-            .replay(&kinds::STATE, &mut |event| drop(groups.apply(&event.event)))
+            .replay(&kinds::STATE, &mut |event| {
+                groups.apply(&event.event);
+                if event.event.kind.as_u16() == kinds::DELETE_GROUP
+                    && let Some(channel) = &event.channel
+                {
+                    *deletions.entry(channel.clone()).or_default() += 1;
+                }
+            })
             .map_err(failed)?;
-        let core = Core::new(config.clone(), clock, keys, Box::new(store), groups);
+        let files = open_files(&config)?;
+        let core = Core::new(config.clone(), clock, keys, Box::new(store), files, groups);
+        core.files
+            .catch_up(&deletions)
+            .and_then(|()| core.files.sweep(core.now()))
+            .map_err(|error| files_failed(&config, error))?;
         if core.groups().len() == 0 {
             make_first_channel(&core).map_err(failed)?;
         }
@@ -146,6 +163,11 @@ impl Space {
         session.run(io).await;
     }
 
+    /// By which way files of other spaces are reached (BUD-04). Without one, none are. The first one counts.
+    pub fn set_fetcher(&self, fetcher: Arc<dyn Fetcher>) {
+        self.core.files.set_fetcher(fetcher);
+    }
+
     /// How the space is now.
     pub fn summary(&self) -> Summary {
         let groups = self.core.groups();
@@ -156,6 +178,7 @@ impl Space {
             channels: groups.len(),
             events: stats.events,
             bytes: stats.bytes,
+            file_bytes: self.core.files.bytes(),
             connections: self.core.fanout.len(),
         }
     }
@@ -170,12 +193,45 @@ impl Space {
                 "the index could not be brought up to date; the next start will do it: {error}"
             );
         }
+        self.core.files.close();
     }
 }
 
 impl Drop for Space {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+fn open_files(config: &SpaceConfig) -> Result<Files, SpaceError> {
+    let path = config.dir.join("files");
+    let disk = Directory::open(&path).map_err(|source| SpaceError::File {
+        action: "open",
+        path,
+        source,
+    })?;
+    let tables = config.dir.join("files.sqlite");
+    Files::open(Arc::new(disk), &tables, config.limits.files.clone())
+        .map_err(|error| files_failed(config, error))
+}
+
+fn files_failed(config: &SpaceConfig, error: BlobError) -> SpaceError {
+    let path = config.dir.join("files");
+    match error {
+        BlobError::Full => SpaceError::File {
+            action: "write",
+            path,
+            source: std::io::ErrorKind::StorageFull.into(),
+        },
+        BlobError::Disk(source) => SpaceError::File {
+            action: "use",
+            path,
+            source,
+        },
+        BlobError::Tables(error) => SpaceError::Damaged {
+            path: config.dir.join("files.sqlite"),
+            what: error.to_string(),
+        },
     }
 }
 
