@@ -50,6 +50,9 @@ pub const TARGETS: &[Target] = &[
     target("journal", nostr::journal),
     target("event", nostr::event),
     target("web", nostr::web),
+    target("authorization", nostr::authorization),
+    target("range", nostr::range),
+    target("file", nostr::file),
 ];
 
 /// The target of a name.
