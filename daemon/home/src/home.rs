@@ -8,6 +8,7 @@
 //! | POST `/s/<service>/send` | writes a message (`name`, `text`, `token`) |
 //! | POST `/s/<service>/again`, `/forget` | sends a message that failed once more, or removes it (`id`, `token`) |
 //! | GET `/channel` | the key of the encrypted channel; as a WebSocket the channel itself |
+//! | any `/s/<service>/` with `<sha256>[.ext]`, `upload`, `list/..`, `mirror`, `report` | the space's files (Blossom) |
 //! | any, Host `<service>.localhost` | the space itself, for programs |
 
 // The error of a handler is the answer to give instead. It is made once per request and moved once: a box would buy
@@ -175,6 +176,11 @@ impl Home {
                 request,
             )
             .await);
+        }
+        if proxy::is_for_files(rest) {
+            let path = proxy::path(request.uri(), &format!("/s/{name}"));
+            let answer = proxy::pass(&*self.rooms.dialer, &service, path, request).await;
+            return Ok(proxy::confine(answer));
         }
         match rest {
             "no slash" => Ok(see_other(&format!("/s/{service}/"))),

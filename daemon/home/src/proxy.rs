@@ -9,6 +9,46 @@ use hyper_util::rt::TokioIo;
 use crate::dialer::{Dialer, ServiceName};
 use crate::http::{Body, text};
 
+/// Bytes that wait in each connection to a space: one that takes slowly slows its sender, and memory stays flat.
+const BUFFER: usize = 64 * 1024;
+/// Headers of an answer that pass from a space's files to the home's own address. Others could speak for the home:
+/// cookies, refreshes, service workers.
+const PASSED: [&str; 30] = [
+    "accept-ranges",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+    "access-control-max-age",
+    "allow",
+    "cache-control",
+    "connection",
+    "content-disposition",
+    "content-length",
+    "content-range",
+    "content-type",
+    "date",
+    "etag",
+    "expires",
+    "keep-alive",
+    "last-modified",
+    "retry-after",
+    "sunset",
+    "transfer-encoding",
+    "upload-complete",
+    "upload-length",
+    "upload-limit",
+    "upload-offset",
+    "vary",
+    "x-content-type-options",
+    "x-reason",
+    "x-cashu",
+    "x-lightning",
+];
+/// What a browser may do with what a space gives under the home's address, unless it is a picture, sound, a film or plain
+/// text: show it, as a page of nobody, without script.
+const SANDBOX: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; frame-ancestors 'none'";
+
 /// How long opening the way may take.
 const OPEN: std::time::Duration = std::time::Duration::from_secs(15);
 
@@ -28,6 +68,53 @@ fn has(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
         .into_iter()
         .filter_map(|value| value.to_str().ok())
         .any(|value| value.to_ascii_lowercase().contains(word))
+}
+
+/// Whether a path inside a space is one of its files (Blossom), and not a page of the home.
+pub fn is_for_files(path: &str) -> bool {
+    let name = path.split('.').next().unwrap_or_default();
+    let is_hash = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_list = path.starts_with("list/");
+    ["upload", "mirror", "report"].contains(&path)
+        || ((is_hash || is_list) && path.matches('/').count() == usize::from(is_list))
+}
+
+/// Makes an answer of a space fit for the home's own address, where a page of the space could act for the people who are
+/// logged in there.
+pub fn confine(mut response: Response<Body>) -> Response<Body> {
+    let headers = response.headers_mut();
+    let foreign: Vec<_> = headers
+        .keys()
+        .filter(|name| !PASSED.contains(&name.as_str()))
+        .cloned()
+        .collect();
+    for name in foreign {
+        headers.remove(name);
+    }
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    let types: Vec<_> = headers.get_all(header::CONTENT_TYPE).iter().collect();
+    let is_harmless = matches!(&types[..], [one] if one.to_str().is_ok_and(is_harmless));
+    if !is_harmless {
+        headers.insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(SANDBOX),
+        );
+    }
+    response
+}
+
+fn is_harmless(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
+    match essence.split_once('/') {
+        Some(("image", subtype)) => !subtype.ends_with("xml"),
+        Some(("audio" | "video", _)) => true,
+        _ => ["text/plain", "application/octet-stream", "application/json"]
+            .contains(&essence.as_str()),
+    }
 }
 
 /// The path and query of a request as the space sees them: without the home's `prefix`.
@@ -56,11 +143,14 @@ pub async fn pass(
         Ok(Err(error)) => return away(error.to_string()),
         Err(_) => return away("no answer in time".into()),
     };
-    let (mut sender, connection) =
-        match hyper::client::conn::http1::handshake(TokioIo::new(stream)).await {
-            Ok(made) => made,
-            Err(error) => return away(error.to_string()),
-        };
+    let made = hyper::client::conn::http1::Builder::new()
+        .max_buf_size(BUFFER)
+        .handshake(TokioIo::new(stream))
+        .await;
+    let (mut sender, connection) = match made {
+        Ok(made) => made,
+        Err(error) => return away(error.to_string()),
+    };
     let driver = tokio::spawn(connection.with_upgrades());
     *request.uri_mut() = path;
     if let Ok(host) = HeaderValue::from_str(&format!("{service}.warren")) {
@@ -87,4 +177,73 @@ pub async fn pass(
         });
     }
     response.map(|body| body.map_err(std::io::Error::other).boxed_unsync())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_files_are_told_from_pages() {
+        let hash = "a".repeat(64);
+        for path in [
+            "upload",
+            "mirror",
+            "report",
+            "list/abc",
+            &hash,
+            &format!("{hash}.tar.gz"),
+        ] {
+            assert!(is_for_files(path), "{path}");
+        }
+        for path in [
+            "",
+            "live",
+            "send",
+            "list",
+            "uploads",
+            "list/a/b",
+            &hash[1..],
+            &format!("{hash}/x"),
+        ] {
+            assert!(!is_for_files(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_a_space_gives_cannot_act_for_the_home() {
+        let answer = |media_type: &str| {
+            let mut response = text(StatusCode::OK, "");
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, media_type.parse().unwrap());
+            headers.insert(header::SET_COOKIE, "guest=evil".parse().unwrap());
+            headers.insert(header::REFRESH, "0;url=/".parse().unwrap());
+            headers.insert("service-worker-allowed", "/".parse().unwrap());
+            headers.insert(
+                header::CONTENT_SECURITY_POLICY,
+                "default-src *".parse().unwrap(),
+            );
+            headers.insert("sunset", "soon".parse().unwrap());
+            confine(response)
+        };
+        for (media_type, is_free) in [
+            ("image/png", true),
+            ("text/plain; charset=utf-8", true),
+            ("text/html", false),
+            ("Image/SVG+XML", false),
+            ("text/javascript", false),
+            ("", false),
+        ] {
+            let response = answer(media_type);
+            let headers = response.headers();
+            assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+            assert_eq!(headers["sunset"], "soon");
+            for gone in ["set-cookie", "refresh", "service-worker-allowed"] {
+                assert!(!headers.contains_key(gone), "{gone}");
+            }
+            let policy = headers.get(header::CONTENT_SECURITY_POLICY);
+            assert_eq!(policy.is_none(), is_free, "{media_type}");
+            assert!(policy.is_none_or(|policy| policy == SANDBOX));
+        }
+    }
 }

@@ -163,9 +163,10 @@ impl Space {
         session.run(io).await;
     }
 
-    /// By which way files of other spaces are reached (BUD-04). Without one, none are. The first one counts.
+    /// By which way files of other spaces are reached (BUD-04). Without one, none are. Let go of when the space closes,
+    /// because the way may hold the space itself.
     pub fn set_fetcher(&self, fetcher: Arc<dyn Fetcher>) {
-        self.core.files.set_fetcher(fetcher);
+        self.core.files.set_fetcher(Some(fetcher));
     }
 
     /// How the space is now.
@@ -186,6 +187,7 @@ impl Space {
     /// Writes everything that waits, ends all connections and the space's threads. Blocks until the files are closed.
     pub fn close(&self) {
         self.core.fanout.close();
+        self.core.files.set_fetcher(None);
         self.intake.close();
         self.pipeline.stop();
         if let Err(error) = self.core.store.maintain() {

@@ -126,3 +126,17 @@ impl Dialer for MeshDialer {
         local.chain(others).collect()
     }
 }
+
+/// The same way for spaces hosted here, which copy files from other spaces.
+impl warren_space::Fetcher for MeshDialer {
+    fn open<'a>(
+        &'a self,
+        service: &'a str,
+    ) -> warren_space::BoxFuture<'a, io::Result<warren_space::BoxStream>> {
+        Box::pin(async move {
+            let service = ServiceName::parse(service).ok_or(io::ErrorKind::InvalidInput)?;
+            let stream = Dialer::open(self, &service).await?;
+            Ok(Box::new(stream) as warren_space::BoxStream)
+        })
+    }
+}

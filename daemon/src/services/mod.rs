@@ -115,6 +115,10 @@ impl Prepared {
             config.network.mode,
             config.name.0.clone(),
         ));
+        for space in spaces.iter() {
+            let fetcher = Arc::clone(&dialer) as Arc<dyn warren_space::Fetcher>;
+            space.space.set_fetcher(fetcher);
+        }
         let mut home = None;
         if !self.web.is_empty() {
             let opened = open_home(config, dialer, clock)?;

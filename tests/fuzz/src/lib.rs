@@ -51,6 +51,9 @@ pub const TARGETS: &[Target] = &[
     target("event", nostr::event),
     target("web", nostr::web),
     target("channel", nostr::channel),
+    target("authorization", nostr::authorization),
+    target("range", nostr::range),
+    target("file", nostr::file),
 ];
 
 /// The target of a name.

@@ -25,3 +25,18 @@ pub fn web(bytes: &[u8]) {
     warren_home::fuzz::host(bytes);
     warren_home::fuzz::form(bytes);
 }
+
+/// An `Authorization` header of a request about a file.
+pub fn authorization(bytes: &[u8]) {
+    warren_space::fuzz::authorization(bytes);
+}
+
+/// A `Range` header.
+pub fn range(bytes: &[u8]) {
+    warren_space::fuzz::range(bytes);
+}
+
+/// What a request says of a file: its type, its address, what list is wanted.
+pub fn file(bytes: &[u8]) {
+    warren_space::fuzz::file_description(bytes);
+}

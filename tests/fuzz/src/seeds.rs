@@ -84,6 +84,13 @@ const WEB: &[&str] = &[
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.localhost:8080",
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.warren",
 ];
+const TOKEN: &str = r#"{"id":"70b10f70c1318967eddf12527799411b1a9780ad9c43858f5e5fcd45486a13a5","pubkey":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","created_at":1750000000,"kind":24242,"tags":[["t","upload"],["expiration","1750086400"],["x","aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"],["server","aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.warren"],["h","garden"]],"content":"Upload","sig":"273a9cd5d11455590f4359500bccb7a89428262b96b3ea87a756b770964472f8c3e87f5d5e64d8d2e859a71462a3f477b554565c4f2f326cb01dd7620db71502"}"#;
+const FILE: &[&str] = &[
+    "text/plain; charset=\"UTF-8\"; x=y",
+    "cursor=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa&limit=5&since=1&until=2",
+    r#"{"url":"http://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.warren/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.png"}"#,
+    "http://127.0.0.1:8080/s/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+];
 const MAPS: &[&str] = &[
     r#"{"nodes":[{"id":"a"},{"id":7,"name":"x"}],"links":[{"source":"a","target":7,"source_tq":0.5,"target_tq":1}]}"#,
     r#"{"nodes":[{"id":1},{"id":1}],"links":[]}"#,
@@ -246,13 +253,14 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     }
     seeds.push(("coalesce", joined));
 
-    let texts: [(&'static str, &[&str]); 7] = [
+    let texts: [(&'static str, &[&str]); 8] = [
         ("config", CONFIG),
         ("uci", UCI),
         ("control", CONTROL),
         ("client", CLIENT),
         ("web", WEB),
         ("channel", CHANNEL),
+        ("file", FILE),
         ("map", MAPS),
     ];
     for (name, texts) in texts {
@@ -268,6 +276,14 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         seeds.push(("journal", segment(&stored)));
         let content = value["content"].as_str().unwrap_or_default();
         seeds.push(("web", content.as_bytes().to_vec()));
+    }
+    for event in [EVENT, TOKEN] {
+        let encoded = data_encoding::BASE64URL_NOPAD.encode(event.as_bytes());
+        seeds.push(("authorization", format!("Nostr {encoded}").into_bytes()));
+    }
+    for range in ["bytes=0-499", "bytes=-500", "bytes=9500-", "bytes=0-0,-1"] {
+        let size = 10_000_u64.to_be_bytes();
+        seeds.push(("range", [&size[..], range.as_bytes()].concat()));
     }
     seeds.push(("keyfile", b"warren-number 1 17\n".to_vec()));
     seeds

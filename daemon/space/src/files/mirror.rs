@@ -90,11 +90,10 @@ pub async fn put(core: &Arc<Core>, request: Request<Incoming>) -> Result<Respons
         return Err(AuthError::File.into());
     }
     let permit = core.files.transfer()?;
-    let fetcher = core.files.fetcher.get().ok_or(Refusal::Origin)?;
-    let (response, _connection) =
-        tokio::time::timeout(PATIENCE, fetch(&**fetcher, &service, &hash))
-            .await
-            .map_err(|_| Refusal::Origin)??;
+    let fetcher = core.files.fetcher().ok_or(Refusal::Origin)?;
+    let (response, _connection) = tokio::time::timeout(PATIENCE, fetch(&*fetcher, &service, &hash))
+        .await
+        .map_err(|_| Refusal::Origin)??;
     if response.status() != StatusCode::OK {
         return Err(Refusal::Origin);
     }

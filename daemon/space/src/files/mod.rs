@@ -30,7 +30,7 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use nostr::key::PublicKey;
@@ -77,7 +77,7 @@ pub struct Files {
     transfers: Arc<Semaphore>,
     /// Uploads that somebody is writing and that can be resumed.
     turns: Mutex<HashMap<UploadKey, Arc<Turn>>>,
-    fetcher: OnceLock<Arc<dyn Fetcher>>,
+    fetcher: Mutex<Option<Arc<dyn Fetcher>>>,
     /// Held for reading while rights are judged by the channels as they are, and for writing while a channel goes: so that
     /// nothing of a channel that was deleted is ever seen in one of the same name that was made after it.
     gate: RwLock<()>,
@@ -96,15 +96,22 @@ impl Files {
             rates: Mutex::new(People::new(rate)),
             transfers: Arc::new(Semaphore::new(limits.transfers)),
             turns: Mutex::default(),
-            fetcher: OnceLock::new(),
+            fetcher: Mutex::default(),
             gate: RwLock::new(()),
             limits,
         })
     }
 
-    /// By which way files of other spaces are reached. The first one counts.
-    pub fn set_fetcher(&self, fetcher: Arc<dyn Fetcher>) {
-        let _ = self.fetcher.set(fetcher);
+    /// By which way files of other spaces are reached; `None`: none are.
+    pub fn set_fetcher(&self, fetcher: Option<Arc<dyn Fetcher>>) {
+        *self.fetcher.lock().unwrap_or_else(PoisonError::into_inner) = fetcher;
+    }
+
+    fn fetcher(&self) -> Option<Arc<dyn Fetcher>> {
+        self.fetcher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Lets go of the files: the space is closing.
