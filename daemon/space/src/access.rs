@@ -7,6 +7,7 @@ use nostr::key::PublicKey;
 use crate::groups::rules::Authority;
 use crate::groups::{Channel, Groups, Rank, Snapshot, kinds};
 use crate::record::{ChannelId, StoredEvent};
+use crate::vanish;
 
 /// Somebody who reads: all the people one connection proved to be (NIP-42), and who has a say in this space.
 #[derive(Debug, Clone)]
@@ -43,7 +44,9 @@ impl Viewer {
     /// Whether the viewer may see an event at all, whatever was asked.
     pub fn may_see(&self, event: &StoredEvent, groups: &Groups) -> bool {
         let Some(id) = &event.channel else {
-            return true;
+            // That somebody asked to vanish is nobody else's business.
+            return event.event.kind.as_u16() != vanish::KIND
+                || self.people.contains(&event.event.pubkey);
         };
         let Some(channel) = groups.get(id) else {
             return false;

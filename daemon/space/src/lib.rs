@@ -22,6 +22,7 @@ mod journal;
 mod keyfile;
 mod outbox;
 mod pipeline;
+mod protected;
 mod questions;
 mod rate;
 mod record;
@@ -31,6 +32,7 @@ mod space;
 mod store;
 #[cfg(test)]
 mod testing;
+mod vanish;
 mod wire;
 
 pub use auth::relay_url;
