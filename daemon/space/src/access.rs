@@ -8,6 +8,7 @@ use crate::groups::rules::Authority;
 use crate::groups::{Channel, Groups, Rank, Snapshot, kinds};
 use crate::mail;
 use crate::record::{ChannelId, StoredEvent};
+use crate::vanish;
 
 /// Somebody who reads: all the people one connection proved to be (NIP-42), and who has a say in this space.
 #[derive(Debug, Clone)]
@@ -44,7 +45,9 @@ impl Viewer {
     /// Whether the viewer may see an event at all, whatever was asked.
     pub fn may_see(&self, event: &StoredEvent, groups: &Groups) -> bool {
         let Some(id) = &event.channel else {
-            return true;
+            // That somebody asked to vanish is nobody else's business.
+            return event.event.kind.as_u16() != vanish::KIND
+                || self.people.contains(&event.event.pubkey);
         };
         if id.is_mail() {
             return mail::may_see(&event.event, self, groups);

@@ -18,7 +18,7 @@ use crate::core::Core;
 use crate::files;
 
 /// The NIPs whose tests pass. Each number stands in the name of at least one test.
-pub const SUPPORTED_NIPS: [u16; 12] = [1, 9, 11, 17, 29, 40, 42, 45, 50, 59, 67, 77];
+pub const SUPPORTED_NIPS: [u16; 15] = [1, 9, 11, 17, 29, 40, 42, 45, 50, 59, 62, 65, 67, 70, 77];
 /// Seconds in which a client must have sent its request.
 const REQUEST_SECONDS: u64 = 15;
 /// Bytes of a request's head.

@@ -10,7 +10,7 @@
 //! | 6 | authentication: the author proved to be on this connection | [`examine`] |
 //! | 7 | membership | [`examine`] |
 //! | 8 | signature | [`examine`] |
-//! | 9 | role and channel policy, deletions, `previous` | [`Batch::admit`], on the writing thread |
+//! | 9 | role and channel policy, deletions, requests to vanish, `previous` | [`Batch::admit`], on the writing thread |
 //! | 10 | rate of the person | [`Batch::admit`] |
 //! | 11 | replaceable events: a newer one stays | [`Batch::admit`] |
 //! | 12 | store, a batch at a time | `pipeline`, on the writing thread |
@@ -34,9 +34,11 @@ use crate::core::Core;
 use crate::groups::rules::{self, Answer, Refusal};
 use crate::groups::{Change, Groups, kinds};
 use crate::mail;
+use crate::protected;
 use crate::rate::People;
 use crate::record::{ChannelId, StoredEvent, tag_values};
 use crate::store::{Query, StoreError};
+use crate::vanish::{self, Vanish};
 
 /// Values of `previous` that are looked up.
 const PREVIOUS: usize = 50;
@@ -93,6 +95,9 @@ pub fn examine(event: &Event, viewer: &Viewer, core: &Core) -> Result<Option<Str
     {
         return Err("invalid: the event has expired".into());
     }
+    if protected::embeds_protected(event) {
+        return Err("blocked: what is protected may only be published by its author".into());
+    }
     // 5: known id.
     let groups = core.groups();
     if let Some(known) = core
@@ -100,6 +105,8 @@ pub fn examine(event: &Event, viewer: &Viewer, core: &Core) -> Result<Option<Str
         .get(&event.id)
         .map_err(|error| disk_trouble(&error))?
         && viewer.may_see(&known, &groups)
+        && event.kind.as_u16() != vanish::KIND
+    // which may not have been finished
     {
         return Ok(Some("duplicate: this is already here".into()));
     }
@@ -113,6 +120,7 @@ pub fn examine(event: &Event, viewer: &Viewer, core: &Core) -> Result<Option<Str
     // 7: membership.
     let kind = event.kind.as_u16();
     match &channel {
+        None if kind == vanish::KIND => vanish::check(event, &core.config.service)?,
         None if !kinds::WITHOUT_CHANNEL.contains(&kind) => {
             return Err("restricted: say which channel this belongs to (h tag)".into());
         }
@@ -144,6 +152,9 @@ fn channel_of(event: &Event) -> Result<Option<ChannelId>, Refusal> {
     if let Some(mail) = mail::place(event)? {
         return Ok(Some(mail));
     }
+    if kind == vanish::KIND {
+        return Ok(None);
+    }
     let mut named = event.tags.iter().filter(|tag| tag.kind() == "h");
     let first = named.next();
     if named.next().is_some() {
@@ -169,6 +180,8 @@ pub struct Batch {
     pub changes: Vec<Change>,
     /// Whether it changed who may collect whose messages.
     pub has_permissions: bool,
+    /// Whose words are erased once this is stored.
+    pub vanish: Vec<Vanish>,
     /// Whether nothing more may come in before this is stored, because it would have to know of it.
     pub is_closed: bool,
     ids: HashSet<EventId>,
@@ -185,6 +198,7 @@ impl Batch {
             live: Vec::new(),
             changes: Vec::new(),
             has_permissions: false,
+            vanish: Vec::new(),
             is_closed: false,
             ids: HashSet::new(),
             full: core.store.stats().bytes >= core.config.limits.journal_bytes,
@@ -206,7 +220,10 @@ impl Batch {
     fn admit_new(&mut self, event: Event, core: &Core, rates: &mut People) -> Result<String, Stop> {
         let now = core.now();
         let kind = event.kind.as_u16();
+        let vanish = Vanish::of(&event);
         if core.store.get(&event.id)?.is_some() {
+            self.is_closed |= vanish.is_some();
+            self.vanish.extend(vanish);
             return Ok("duplicate: this is already here".into()); // came in twice at the same moment
         }
         // 9: role and channel policy.
@@ -224,6 +241,9 @@ impl Batch {
             self.check_previous(&event, id, core)?;
         }
         self.check_deleted(&event, channel.as_ref(), core)?;
+        if let Some(refusal) = vanish::check_gone(&event, core)? {
+            return Err(refusal.into());
+        }
         let erase = match kind {
             kinds::DELETION => own_targets(&event, &mut channel, core)?,
             kinds::DELETE_EVENT => channel_targets(&event, channel.as_ref(), core)?,
@@ -235,6 +255,9 @@ impl Batch {
             return Err("rate-limited: you write very fast; wait a moment"
                 .to_owned()
                 .into());
+        }
+        if let Some(vanish) = vanish {
+            return self.vanish(vanish, event, core, now);
         }
         if self.full && erase.is_empty() && !event.kind.is_ephemeral() {
             return Err("restricted: the space is full".to_owned().into());
@@ -262,6 +285,39 @@ impl Batch {
                 channel: Some(id),
             });
         }
+        Ok(String::new())
+    }
+
+    fn vanish(
+        &mut self,
+        vanish: Vanish,
+        event: Event,
+        core: &Core,
+        now: u64,
+    ) -> Result<String, Stop> {
+        self.is_closed = true;
+        let wrote_just_now = |event: &Arc<StoredEvent>| event.event.pubkey == vanish.person;
+        if !self.events.iter().any(wrote_just_now)
+            && !vanish::concerns_us(&vanish, &self.groups, core)?
+        {
+            return Ok(String::new());
+        }
+        let statements = vanish::statements(&vanish, &self.groups, &self.events, core)?;
+        self.take(StoredEvent {
+            event,
+            channel: None,
+        });
+        for (kind, tags) in statements {
+            let tags: Vec<Vec<&str>> = tags
+                .iter()
+                .map(|tag| tag.iter().map(String::as_str).collect())
+                .collect();
+            let tags: Vec<&[&str]> = tags.iter().map(Vec::as_slice).collect();
+            let event = sign(core, kind, now, &tags)?;
+            let channel = channel_of(&event)?;
+            self.take(StoredEvent { event, channel });
+        }
+        self.vanish.push(vanish);
         Ok(String::new())
     }
 
@@ -398,7 +454,10 @@ fn own_targets(
     targets.retain(|target| {
         let kind = target.event.kind.as_u16();
         let own = target.event.pubkey == event.pubkey || mail::is_for(target, &event.pubkey);
-        own && kind != kinds::DELETION && !is_state(kind) && !mail::is_permission(&target.event)
+        own && kind != kinds::DELETION
+            && kind != vanish::KIND
+            && !is_state(kind)
+            && !mail::is_permission(&target.event)
     });
     for target in &targets {
         if channel.is_none() {

@@ -25,6 +25,7 @@ mod keyfile;
 mod mail;
 mod outbox;
 mod pipeline;
+mod protected;
 mod questions;
 mod rate;
 mod record;
@@ -34,6 +35,7 @@ mod space;
 mod store;
 #[cfg(test)]
 mod testing;
+mod vanish;
 mod wire;
 
 pub use auth::relay_url;

@@ -187,6 +187,10 @@ impl Mail {
         let Some(person) = recipient(event) else {
             return Err("invalid: a private message is for one person (p tag)".into());
         };
+        if event.tags.iter().any(|tag| tag.kind() == "-") {
+            // NIP-70: its author alone may publish it, and a wrap's author is nobody.
+            return Err("restricted: a private message cannot be a protected event".into());
+        }
         if viewer.people.is_empty() {
             return Err("auth-required: only members send messages here".into());
         }

@@ -16,6 +16,7 @@ use crate::groups::kinds;
 use crate::ingest::{self, Batch};
 use crate::rate::{People, Rate};
 use crate::record::ChannelId;
+use crate::vanish::{self, Vanish};
 use crate::wire;
 
 /// Bytes of stack for each thread. SQLite and the curve need far less.
@@ -257,8 +258,24 @@ impl<'a> Writer<'a> {
             core.files
                 .channels_change(&deleted, || core.set_groups(batch.groups.clone()));
         }
+        let is_unfinished = |vanish: &&Vanish| match vanish::erase(vanish, core) {
+            Ok(erased) => !erased,
+            Err(error) => {
+                log::error!("what somebody who vanishes wrote cannot be erased: {error}");
+                true
+            }
+        };
+        let unfinished: Vec<EventId> = batch
+            .vanish
+            .iter()
+            .filter(is_unfinished)
+            .map(|vanish| vanish.request)
+            .collect();
         for (reply, id, verdict) in answers {
             let verdict = match verdict {
+                Ok(_) if unfinished.contains(&id) => {
+                    Err("error: not everything is gone from the disk yet; ask again".into())
+                }
                 Ok(reason) if reason.is_empty() && !erased && !batch.erase.is_empty() => Err(
                     "error: it is hidden, but not yet gone from the disk; the space will try again"
                         .into(),

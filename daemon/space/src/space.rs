@@ -16,7 +16,7 @@ use crate::groups::{Groups, kinds};
 use crate::pipeline::Pipeline;
 use crate::record::ChannelId;
 use crate::store::{EmbeddedStore, Store, StoreError};
-use crate::{http, ingest, keyfile};
+use crate::{http, ingest, keyfile, vanish};
 
 /// Bytes of events that may be on their way in at a time.
 const INTAKE_BYTES: usize = 4 << 20;
@@ -123,6 +123,7 @@ impl Space {
         if core.groups().len() == 0 {
             make_first_channel(&core).map_err(failed)?;
         }
+        vanish::finish_all(&core).map_err(failed)?;
         let core = Arc::new(core);
         let pipeline = Arc::new(Pipeline::start(&core)?);
         Ok(Arc::new(Self {

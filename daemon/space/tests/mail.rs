@@ -108,6 +108,8 @@ async fn nip59_only_members_send_and_only_to_members() {
     member.refused(&none, "invalid").await;
     let public = Person::new(1005).event(1059, &[&["p", &ben.hex()], &["h", "general"]], "x");
     member.refused(&public, "invalid").await;
+    let protected = Person::new(1008).event(1059, &[&["p", &ben.hex()], &["-"]], "x");
+    member.refused(&protected, "restricted").await;
     let mut forged = wrap(6, &ben, "x");
     forged.sig = wrap(7, &ben, "y").sig;
     member.refused(&forged, "invalid").await;

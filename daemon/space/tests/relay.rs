@@ -44,6 +44,7 @@ async fn nip11_the_description_names_only_nips_that_have_tests() {
         include_str!("mail.rs"),
         include_str!("questions.rs"),
         include_str!("search.rs"),
+        include_str!("vanish.rs"),
     ]
     .concat();
     for nip in body["supported_nips"].as_array().unwrap() {

@@ -47,6 +47,8 @@ pub const TARGETS: &[Target] = &[
     target("segment", daemon::segment),
     target("coalesce", daemon::coalesce),
     target("client", nostr::client),
+    target("sync", nostr::sync),
+    target("search", nostr::search),
     target("journal", nostr::journal),
     target("event", nostr::event),
     target("web", nostr::web),

@@ -5,6 +5,16 @@ pub fn client(bytes: &[u8]) {
     warren_space::fuzz::client_message(bytes);
 }
 
+/// A message of a sync.
+pub fn sync(bytes: &[u8]) {
+    warren_space::fuzz::sync_message(bytes);
+}
+
+/// What a person searches for, and where.
+pub fn search(bytes: &[u8]) {
+    warren_space::fuzz::search_text(bytes);
+}
+
 /// A segment of the journal.
 pub fn journal(bytes: &[u8]) {
     warren_space::fuzz::journal_segment(bytes);

@@ -49,6 +49,19 @@ visible = true
 port = 7447
 "#,
 ];
+/// Searches, with a text after a zero byte.
+const SEARCHES: &[&str] = &[
+    "red \"big ladder\" ladd* from:bob in:general has:image after:2026-01-31 x:y\0a red ladder",
+    "東京 Äpfel before:1700000000\0東京都 apfel https://example.com/a.png",
+];
+/// Messages of a sync: nothing there, a fingerprint of all, a list of one id.
+const SYNC: &[&[u8]] = &[
+    &[0x61, 0, 0, 2, 0],
+    &[
+        0x61, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
+    ],
+    b"\x61\x03\x00\x00\x00\x00\x02\x01abcdefghijklmnopqrstuvwxyz012345",
+];
 const UCI: &[&str] = &[
     "config warren 'main'\n\toption enabled '1'\n\toption name 'roof'\n\toption network 'tun'\n\tlist open 'tcp/22'\n",
     "config interface 'mesh0'\n\toption throughput \"100M\"\n\toption raise_mtu 'off'\n\nconfig udp\n\tlist peer '[::1]:4242'\n",
@@ -253,7 +266,7 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     }
     seeds.push(("coalesce", joined));
 
-    let texts: [(&'static str, &[&str]); 8] = [
+    let texts: [(&'static str, &[&str]); 9] = [
         ("config", CONFIG),
         ("uci", UCI),
         ("control", CONTROL),
@@ -262,6 +275,7 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("channel", CHANNEL),
         ("file", FILE),
         ("map", MAPS),
+        ("search", SEARCHES),
     ];
     for (name, texts) in texts {
         seeds.extend(texts.iter().map(|text| (name, text.as_bytes().to_vec())));
@@ -284,6 +298,9 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     for range in ["bytes=0-499", "bytes=-500", "bytes=9500-", "bytes=0-0,-1"] {
         let size = 10_000_u64.to_be_bytes();
         seeds.push(("range", [&size[..], range.as_bytes()].concat()));
+    }
+    for message in SYNC {
+        seeds.push(("sync", message.to_vec()));
     }
     seeds.push(("keyfile", b"warren-number 1 17\n".to_vec()));
     seeds
