@@ -118,11 +118,7 @@ async fn nip62_everything_of_a_person_leaves_the_disk_and_does_not_come_back() {
     // A letter to her goes with her, whoever wrote it.
     let mut other = space.connect_as(&ben).await;
     let ann_hex = ann.hex();
-    let letter = ben.event(
-        1059,
-        &[&h("general"), &["p", &ann_hex]],
-        "a vanishing letter",
-    );
+    let letter = ben.event(1059, &[&["p", &ann_hex]], "a vanishing letter");
     other.accepted(&letter).await;
     assert!(disk_holds(space.dir.path(), b"vanishing"));
     for (relay, prefix) in [
