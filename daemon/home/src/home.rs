@@ -7,6 +7,7 @@
 //! | GET `/s/<service>/live` | changes of that page as server-sent events |
 //! | POST `/s/<service>/send` | writes a message (`name`, `text`, `token`) |
 //! | POST `/s/<service>/again`, `/forget` | sends a message that failed once more, or removes it (`id`, `token`) |
+//! | any `/api/1/...`, `/.well-known/nostr.json`, `/signer` | accounts, NIP-05, NIP-46: see `api` |
 //! | any, Host `<service>.localhost` | the space itself, for programs |
 
 // The error of a handler is the answer to give instead. It is made once per request and moved once: a box would buy
@@ -14,6 +15,7 @@
 #![allow(clippy::result_large_err)]
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -26,6 +28,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use nostr::event::EventId;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::accounts::Accounts;
+use crate::api::{self, Api};
 use crate::config::{Clock, HomeConfig};
 use crate::dialer::{Dialer, ServiceListing, ServiceName};
 use crate::error::HomeError;
@@ -36,6 +40,7 @@ use crate::http::{Body, html, see_other, set, text};
 use crate::link::{CHANNEL, signed};
 use crate::live::{self, Watcher};
 use crate::page::{self, TEXT_CHARS, Viewer};
+use crate::people::People;
 use crate::proxy;
 use crate::room::{Delivery, Room};
 use crate::rooms::Rooms;
@@ -43,8 +48,6 @@ use crate::shelf::Shelf;
 
 /// How long a form waits to see whether its message arrived.
 const PATIENCE: Duration = Duration::from_millis(1500);
-/// Seconds that a browser keeps its account: half a year.
-const COOKIE_SECONDS: u32 = 180 * 86_400;
 /// Seconds in which a browser must have sent its request.
 const REQUEST_SECONDS: u64 = 15;
 
@@ -52,6 +55,7 @@ const REQUEST_SECONDS: u64 = 15;
 pub struct Home {
     config: HomeConfig,
     rooms: Rooms,
+    api: Api,
     clock: Clock,
     /// Makes the forms of one run of this home different from those of others.
     form_secret: [u8; 32],
@@ -74,14 +78,22 @@ impl Home {
         dialer: Arc<dyn Dialer>,
         clock: Clock,
     ) -> Result<Arc<Self>, HomeError> {
-        let guests = Arc::new(Guests::open(config.dir.join("guests"))?);
+        let limits = &config.limits;
+        let guests = Guests::open(config.dir.join("guests"), limits.guests, limits.guest_days)?;
+        let accounts = Accounts::open(
+            config.dir.join("accounts"),
+            limits.clone(),
+            Arc::clone(&clock),
+        )?;
+        let people = Arc::new(People::new(guests, accounts)?);
         let shelf = Arc::new(Shelf::open(config.dir.join("unsent"))?);
         let mut form_secret = [0; 32];
         getrandom::fill(&mut form_secret).map_err(|error| HomeError::Random(error.to_string()))?;
-        let rooms = Rooms::new(dialer, guests, shelf, Arc::clone(&clock));
+        let rooms = Rooms::new(dialer, Arc::clone(&people), shelf, Arc::clone(&clock));
         Ok(Arc::new(Self {
             config,
             rooms,
+            api: Api::new(people),
             clock,
             form_secret,
         }))
@@ -97,9 +109,18 @@ impl Home {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        self.serve_from(io, None).await;
+    }
+
+    /// As [`Self::serve`], for a connection from this address: how often somebody may try a passphrase is counted by
+    /// it. Connections without one count as one source.
+    pub async fn serve_from<IO>(self: Arc<Self>, io: IO, source: Option<IpAddr>)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let service = hyper::service::service_fn(|request: Request<Incoming>| {
             let home = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(home.respond(request).await) }
+            async move { Ok::<_, Infallible>(home.respond(request, source).await) }
         });
         let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -118,7 +139,7 @@ impl Home {
         self.rooms.close();
     }
 
-    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn respond(&self, request: Request<Incoming>, source: Option<IpAddr>) -> Response<Body> {
         let mut hosts = request.headers().get_all(header::HOST).iter();
         let host = hosts
             .next()
@@ -134,9 +155,17 @@ impl Home {
                 let path = proxy::path(request.uri(), "");
                 proxy::pass(&*self.rooms.dialer, &service, path, request).await
             }
-            Some(Site::Home) => match self.route(request).await {
-                Ok(response) | Err(response) => response,
-            },
+            Some(Site::Home) if api::is_for_api(request.uri().path()) => {
+                self.api.respond(request, source).await
+            }
+            Some(Site::Home) => {
+                if let Some(token) = forms::token(request.headers()) {
+                    self.rooms.people.present(&token); // opens an account that a restart sealed
+                }
+                match self.route(request).await {
+                    Ok(response) | Err(response) => response,
+                }
+            }
         }
     }
 
@@ -250,7 +279,7 @@ impl Home {
             None => (Token::random().map_err(|error| self.trouble(&error))?, true),
         };
         let id = token.id();
-        let guest = self.rooms.guests.get(&id);
+        let guest = self.rooms.people.get(&id);
         let name = guest.map(|guest| guest.name).unwrap_or_default();
         let form_token = self.form_token(&token);
         let viewer = Viewer {
@@ -266,12 +295,11 @@ impl Home {
         );
         let mut response = html(status, page, &nonce);
         if is_new {
-            let cookie = format!(
-                "{}={}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Strict",
-                forms::COOKIE,
-                token.reveal()
+            set(
+                &mut response,
+                header::SET_COOKIE,
+                &forms::set_cookie(Some(&token)),
             );
-            set(&mut response, header::SET_COOKIE, &cookie);
         }
         Ok(response)
     }
@@ -288,7 +316,7 @@ impl Home {
         let guest = token.id();
         let name = self
             .rooms
-            .guests
+            .people
             .get(&guest)
             .map_or_else(|| "You".into(), |guest| guest.name);
         Ok(live::stream(Watcher {
@@ -363,7 +391,7 @@ impl Home {
         {
             self.rooms.shelf.tidy(service, room.unsent()).await;
             if action == "again"
-                && let Some(guest) = self.rooms.guests.get(&unsent.guest)
+                && let Some(guest) = self.rooms.people.get(&unsent.guest)
             {
                 self.write(service, &room, &guest, &unsent.event.content, sorry)
                     .await?;
@@ -389,14 +417,14 @@ impl Home {
         }
         if let Some(guest) = self
             .rooms
-            .guests
+            .people
             .get(&token.id())
             .filter(|guest| guest.name == name)
         {
             return Ok(guest);
         }
         let (guests, token, now) = (
-            Arc::clone(&self.rooms.guests),
+            Arc::clone(&self.rooms.people),
             token.clone(),
             (self.clock)(),
         );
@@ -405,6 +433,10 @@ impl Home {
             Ok(Err(GuestError::TooMany)) => Err(sorry(
                 StatusCode::TOO_MANY_REQUESTS,
                 "Many people come in at this moment. Try again in a minute.",
+            )),
+            Ok(Err(GuestError::KeyElsewhere)) => Err(sorry(
+                StatusCode::FORBIDDEN,
+                "This account writes with its own app. Open the space there.",
             )),
             Ok(Err(GuestError::Home(error))) => Err(self.trouble(&error)),
             Err(error) => {
