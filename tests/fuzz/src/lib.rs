@@ -50,6 +50,9 @@ pub const TARGETS: &[Target] = &[
     target("journal", nostr::journal),
     target("event", nostr::event),
     target("web", nostr::web),
+    target("call", nostr::call),
+    target("account", nostr::account),
+    target("signer", nostr::signer),
 ];
 
 /// The target of a name.

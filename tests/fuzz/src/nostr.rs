@@ -1,4 +1,4 @@
-//! What Nostr programs and browsers send, and what a space finds on its disk.
+//! What Nostr programs and browsers send, and what a space and a home find on their disks.
 
 /// A message of a Nostr program.
 pub fn client(bytes: &[u8]) {
@@ -19,4 +19,19 @@ pub fn event(bytes: &[u8]) {
 pub fn web(bytes: &[u8]) {
     warren_home::fuzz::host(bytes);
     warren_home::fuzz::form(bytes);
+}
+
+/// A call of a home's interface.
+pub fn call(bytes: &[u8]) {
+    warren_home::fuzz::call(bytes);
+}
+
+/// An account's file, and its document from another home.
+pub fn account(bytes: &[u8]) {
+    warren_home::fuzz::account(bytes);
+}
+
+/// What an app sends to the signer of a home.
+pub fn signer(bytes: &[u8]) {
+    warren_home::fuzz::signer(bytes);
 }
