@@ -21,7 +21,7 @@ pub struct People {
 /// Who wrote a message that waits, as far as it can be signed for now.
 pub enum Writer {
     /// With their key.
-    Here(Guest),
+    Here(Box<Guest>),
     /// Their account is sealed until they are here again.
     Sealed,
     /// Their account is no more.
@@ -69,17 +69,17 @@ impl People {
             .get(id)
             .filter(|guest| guest.keys.public_key() == *person)
         {
-            return Writer::Here(guest);
+            return Writer::Here(Box::new(guest));
         }
         let Some(account) = self.accounts.by_person(person) else {
             return Writer::Gone;
         };
         match self.accounts.keys(&account.id) {
-            Some(keys) => Writer::Here(Guest {
+            Some(keys) => Writer::Here(Box::new(Guest {
                 id: id.clone(),
                 name: account.name,
                 keys,
-            }),
+            })),
             None => Writer::Sealed,
         }
     }
