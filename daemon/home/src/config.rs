@@ -1,7 +1,11 @@
-//! What a home is told by the daemon: where its files are, what it is called, under which names it is opened.
+//! What a home is told by the daemon: where its files are, what it is called, under which names it is opened, and what
+//! it takes of what.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+use crate::accounts::sealed::Cost;
 
 /// Where the time comes from: seconds since 1970 (UTC).
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -24,4 +28,61 @@ pub struct HomeConfig {
     pub name: String,
     /// Host names under which a browser may open the home, beside `localhost`, `*.localhost` and addresses.
     pub host_names: Vec<String>,
+    /// What it takes of what.
+    pub limits: Limits,
+}
+
+/// What a home takes of what. Everything that somebody can make it hold or do is in here.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Accounts.
+    pub accounts: usize,
+    /// Devices of one account; beyond, the one that was not here for the longest time is logged out.
+    pub devices: usize,
+    /// Apps of one account.
+    pub apps: usize,
+    /// Time between two uses of a passphrase from one source (an IPv4 address, an IPv6 /64), and how many may come at
+    /// once after a rest. Logins, new accounts and whatever else asks for a passphrase count together.
+    pub login_every: Duration,
+    /// See [`Self::login_every`].
+    pub login_burst: u32,
+    /// Time between two new accounts, from whatever source, and how many may come at once after a rest.
+    pub new_every: Duration,
+    /// See [`Self::new_every`].
+    pub new_burst: u32,
+    /// Uses of a passphrase that may wait behind the one that is worked on.
+    pub logins_waiting: usize,
+    /// What new passphrases cost. `None`: by the free memory at the start, 8 to 32 MiB.
+    pub passphrase_cost: Option<Cost>,
+    /// Guests.
+    pub guests: usize,
+    /// Days without a visit after which a guest is forgotten.
+    pub guest_days: u32,
+    /// How long an app's request waits for its person to allow it.
+    pub approval: Duration,
+    /// Requests of apps that wait for one person.
+    pub approvals_waiting: usize,
+    /// Connections to the signer.
+    pub signer_connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            accounts: 500,
+            devices: 32,
+            apps: 64,
+            login_every: Duration::from_secs(10),
+            login_burst: 10,
+            new_every: Duration::from_secs(60),
+            new_burst: 30,
+            logins_waiting: 8,
+            passphrase_cost: None,
+            guests: 2000,
+            guest_days: 90,
+            approval: Duration::from_secs(300),
+            approvals_waiting: 16,
+            signer_connections: 64,
+        }
+    }
 }

@@ -6,6 +6,8 @@ use crate::guests::Token;
 
 /// Name of the cookie.
 pub const COOKIE: &str = "home";
+/// Seconds that a browser keeps its token: half a year.
+const COOKIE_SECONDS: u32 = 180 * 86_400;
 /// Bytes of a form that are read.
 pub const FORM_BYTES: usize = 64 * 1024;
 
@@ -20,6 +22,12 @@ pub fn token(headers: &HeaderMap) -> Option<Token> {
         .filter_map(|pair| pair.trim().split_once('='))
         .find(|(name, _)| *name == COOKIE)
         .and_then(|(_, value)| Token::parse(value))
+}
+
+/// The header that gives a browser its token, or takes it away.
+pub fn set_cookie(token: Option<&Token>) -> String {
+    let (text, seconds) = token.map_or(("", 0), |token| (token.reveal(), COOKIE_SECONDS));
+    format!("{COOKIE}={text}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict")
 }
 
 /// Whether a request that changes something comes from a page of this home, as far as the browser says.

@@ -1,7 +1,10 @@
 //! Every parser of foreign bytes as a function that a fuzzer can call. None of them may panic.
 
+use crate::accounts::{moving, record::Account};
 use crate::channel::frame;
-use crate::{forms, guests, hosts};
+use crate::signer::relay;
+use crate::signer::request::{About, Invitation, Request};
+use crate::{api, forms, guests, hosts};
 
 /// A `Host` header.
 pub fn host(bytes: &[u8]) {
@@ -22,4 +25,34 @@ pub fn channel(bytes: &[u8]) {
     if let Ok((stream, Ok(frame::Frame::Data(data)))) = frame::parse(bytes) {
         assert_eq!(frame::data(stream, data), bytes);
     }
+}
+
+/// The body of a call of the home's interface.
+pub fn call(bytes: &[u8]) {
+    api::read_foreign(bytes);
+}
+
+/// The document of an account from another home, and the file of an account.
+pub fn account(bytes: &[u8]) {
+    moving::read_foreign(bytes);
+    if let Ok(account) = Account::parse(bytes) {
+        let written = account.to_bytes().expect("it was JSON before");
+        assert!(
+            Account::parse(&written) == Ok(account),
+            "what was written must read back"
+        );
+    }
+}
+
+/// What an app sends to the signer: messages of its relay, requests, and the address with which it asks to be connected.
+pub fn signer(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    relay::read_foreign(text);
+    if let Some(request) = Request::parse(text) {
+        let _ = About::parse(request.param(3));
+        request.read_work();
+    }
+    let _ = Invitation::parse(text);
 }

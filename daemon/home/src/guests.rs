@@ -1,20 +1,24 @@
-//! Guest accounts: a random token in the browser's cookie, and for it a name and a key in a file of their own.
-//! The token itself is not stored, only its hash: who reads the files cannot take over a browser's account.
+//! Guests: a random token in the browser's cookie, and for it a name and a key in a file of their own. The token itself
+//! is not stored, only its hash: who reads the files cannot take over a browser's account. A guest who does not come
+//! for a while is forgotten (the date of the file says when they last came); one who keeps the account moves to
+//! `accounts`, with the same key and the same token.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use nostr::key::Keys;
+use serde::{Deserialize, Serialize};
 
 use crate::error::HomeError;
+use crate::files::{self, write_atomically};
 
-/// Guests of one home.
-const GUESTS: usize = 2000;
+/// Seconds of a day.
+const DAY: u64 = 86_400;
 /// New guests in one minute.
 const NEW_PER_MINUTE: u32 = 30;
 /// Longest name, in characters.
@@ -52,9 +56,24 @@ impl Token {
     }
 }
 
-/// The name of a guest's file.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// The name of a guest's file, and of a logged-in device in an account's file: the hash of the token.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct GuestId(String);
+
+impl TryFrom<String> for GuestId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("not the hash of a token")
+    }
+}
+
+impl From<GuestId> for String {
+    fn from(id: GuestId) -> Self {
+        id.0
+    }
+}
 
 impl GuestId {
     /// The name as text.
@@ -86,6 +105,9 @@ pub enum GuestError {
     /// There are too many, or they come too fast.
     #[error("too many new guests")]
     TooMany,
+    /// The token is a device's of an account that cannot write here: its key is somewhere else.
+    #[error("the key of this account is elsewhere")]
+    KeyElsewhere,
     /// The files.
     #[error(transparent)]
     Home(#[from] HomeError),
@@ -95,12 +117,18 @@ pub enum GuestError {
 #[derive(Debug)]
 pub struct Guests {
     dir: PathBuf,
+    max: usize,
+    /// Seconds without a visit after which one is forgotten.
+    patience: u64,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    known: HashMap<GuestId, Guest>,
+    /// Each with the time of the last visit that its file tells of.
+    known: HashMap<GuestId, (Guest, u64)>,
+    /// The day on which the forgotten ones were last removed.
+    tidied: u64,
     minute: u64,
     new_this_minute: u32,
 }
@@ -117,44 +145,45 @@ pub fn clean_name(name: &str) -> Option<String> {
 }
 
 impl Guests {
-    /// Reads all accounts in a directory, and makes the directory (mode 0700) when it is missing.
-    pub fn open(dir: PathBuf) -> Result<Self, HomeError> {
-        let failed = |action, path: &Path, source| HomeError::File {
-            action,
-            path: path.to_owned(),
-            source,
-        };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&dir)
-            .map_err(|error| failed("make", &dir, error))?;
+    /// Reads all guests in a directory, and makes it (mode 0700) when it is missing. At most `max` are kept, and none
+    /// that was not here for `days`.
+    pub fn open(dir: PathBuf, max: usize, days: u32) -> Result<Self, HomeError> {
+        files::make_dir(&dir)?;
         let mut known = HashMap::new();
-        for entry in fs::read_dir(&dir).map_err(|error| failed("read", &dir, error))? {
-            let path = entry.map_err(|error| failed("read", &dir, error))?.path();
-            let stem = path
-                .file_stem()
-                .and_then(|stem| stem.to_str())
-                .and_then(GuestId::parse);
-            let (Some(id), Some("guest")) = (stem, path.extension().and_then(|e| e.to_str()))
-            else {
+        for path in files::list(&dir, "guest")? {
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            let Some(id) = stem.and_then(GuestId::parse) else {
                 continue;
             };
-            let text = fs::read_to_string(&path).map_err(|error| failed("read", &path, error))?;
+            let failed = |error| files::failed("read", &path)(error);
+            let text = fs::read_to_string(&path).map_err(failed)?;
             let guest = parse(id.clone(), &text).ok_or_else(|| HomeError::Damaged {
                 path: path.clone(),
                 what: format!("not an account: it must begin with the line `{FIRST_LINE}`"),
             })?;
-            known.insert(id, guest);
+            let seen = fs::metadata(&path)
+                .and_then(|data| data.modified())
+                .map_err(failed)?;
+            let seen = seen
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs());
+            known.insert(id, (guest, seen));
         }
         Ok(Self {
             dir,
+            max,
+            patience: u64::from(days) * DAY,
             state: Mutex::new(State {
                 known,
+                tidied: 0,
                 minute: 0,
                 new_this_minute: 0,
             }),
         })
+    }
+
+    fn path(&self, id: &GuestId) -> PathBuf {
+        self.dir.join(format!("{}.guest", id.as_str()))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -163,7 +192,50 @@ impl Guests {
 
     /// The guest behind a token.
     pub fn get(&self, id: &GuestId) -> Option<Guest> {
-        self.state().known.get(id).cloned()
+        self.state().known.get(id).map(|(guest, _)| guest.clone())
+    }
+
+    /// All of them.
+    pub fn ids(&self) -> Vec<GuestId> {
+        self.state().known.keys().cloned().collect()
+    }
+
+    /// A guest is here: whether the file should say so ([`Self::keep_date`]). It does once a day.
+    pub fn seen(&self, id: &GuestId, now: u64) -> bool {
+        let mut state = self.state();
+        match state.known.get_mut(id) {
+            Some((_, seen)) if *seen + DAY <= now => {
+                *seen = now;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Writes the date of a guest's last visit. Blocks.
+    pub fn keep_date(&self, id: &GuestId, now: u64) -> io::Result<()> {
+        set_date(&self.path(id), now)
+    }
+
+    /// Forgets a guest, whose account is kept from now on. Blocks.
+    pub fn forget(&self, id: &GuestId) -> Result<(), HomeError> {
+        let path = self.path(id);
+        let mut state = self.state();
+        files::remove(&path).map_err(files::failed("remove", &path))?;
+        state.known.remove(id);
+        Ok(())
+    }
+
+    /// Forgets those who were not here for too long, once a day.
+    fn tidy(&self, state: &mut State, now: u64) {
+        if state.tidied == now / DAY {
+            return;
+        }
+        state.tidied = now / DAY;
+        state.known.retain(|id, (_, seen)| {
+            let stays = seen.saturating_add(self.patience) > now;
+            stays || files::remove(&self.path(id)).is_err()
+        });
     }
 
     /// The guest behind a token under this name: made if new, renamed if known. Blocks while the file is written.
@@ -171,8 +243,8 @@ impl Guests {
         let id = token.id();
         let mut state = self.state();
         let guest = match state.known.get(&id) {
-            Some(guest) if guest.name == name => return Ok(guest.clone()),
-            Some(guest) => Guest {
+            Some((guest, _)) if guest.name == name => return Ok(guest.clone()),
+            Some((guest, _)) => Guest {
                 name: name.to_owned(),
                 ..guest.clone()
             },
@@ -181,7 +253,8 @@ impl Guests {
                     state.minute = now / 60;
                     state.new_this_minute = 0;
                 }
-                if state.known.len() >= GUESTS || state.new_this_minute >= NEW_PER_MINUTE {
+                self.tidy(&mut state, now);
+                if state.known.len() >= self.max || state.new_this_minute >= NEW_PER_MINUTE {
                     return Err(GuestError::TooMany);
                 }
                 state.new_this_minute += 1;
@@ -192,15 +265,17 @@ impl Guests {
                 }
             }
         };
-        let path = self.dir.join(format!("{}.guest", id.as_str()));
-        write(&path, &guest).map_err(|source| HomeError::File {
-            action: "write",
-            path,
-            source,
-        })?;
-        state.known.insert(id, guest.clone());
+        let path = self.path(&id);
+        let written = write(&path, &guest).and_then(|()| set_date(&path, now));
+        written.map_err(files::failed("write", &path))?;
+        state.known.insert(id, (guest.clone(), now));
         Ok(guest)
     }
+}
+
+fn set_date(path: &Path, now: u64) -> io::Result<()> {
+    let date = SystemTime::UNIX_EPOCH + Duration::from_secs(now);
+    File::options().append(true).open(path)?.set_modified(date)
 }
 
 fn parse(id: GuestId, text: &str) -> Option<Guest> {
@@ -225,21 +300,6 @@ fn write(path: &Path, guest: &Guest) -> io::Result<()> {
     )
 }
 
-/// Writes a file (mode 0600) so that after a loss of power it is either the old one or the new one.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let _ = fs::remove_file(&new);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,12 +309,12 @@ mod tests {
     fn a_guest_comes_back_under_the_same_account() {
         let dir = tempfile::tempdir().unwrap();
         let token = Token::random().unwrap();
-        let guests = Guests::open(dir.path().to_owned()).unwrap();
+        let guests = Guests::open(dir.path().to_owned(), 100, 90).unwrap();
         let first = guests.enter(&token, "Ann", 0).unwrap();
         let renamed = guests.enter(&token, "Anna", 0).unwrap();
         assert_eq!(first.keys, renamed.keys);
         drop(guests);
-        let again = Guests::open(dir.path().to_owned())
+        let again = Guests::open(dir.path().to_owned(), 100, 90)
             .unwrap()
             .get(&token.id())
             .unwrap();
@@ -274,11 +334,42 @@ mod tests {
     #[test]
     fn new_guests_are_bounded_in_a_minute() {
         let dir = tempfile::tempdir().unwrap();
-        let guests = Guests::open(dir.path().to_owned()).unwrap();
+        let guests = Guests::open(dir.path().to_owned(), 100, 90).unwrap();
         let enter = |now| guests.enter(&Token::random().unwrap(), "x", now);
         assert!((0..NEW_PER_MINUTE).all(|_| enter(5).is_ok()));
         assert!(matches!(enter(59), Err(GuestError::TooMany)));
         assert!(enter(60).is_ok());
+    }
+
+    #[test]
+    fn guests_are_bounded_and_forgotten_when_they_stay_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Guests::open(dir.path().to_owned(), 2, 90).unwrap();
+        let guests = open();
+        let (ann, ben, cleo) = (
+            Token::random().unwrap(),
+            Token::random().unwrap(),
+            Token::random().unwrap(),
+        );
+        let start = 20_000 * DAY;
+        guests.enter(&ann, "Ann", start).unwrap();
+        guests.enter(&ben, "Ben", start).unwrap();
+        assert!(matches!(
+            guests.enter(&cleo, "Cleo", start),
+            Err(GuestError::TooMany)
+        ));
+        assert!(
+            !guests.seen(&ann.id(), start + DAY - 1),
+            "once a day is enough"
+        );
+        assert!(guests.seen(&ann.id(), start + 50 * DAY));
+        guests.keep_date(&ann.id(), start + 50 * DAY).unwrap();
+        let guests = open();
+        guests.enter(&cleo, "Cleo", start + 100 * DAY).unwrap();
+        assert!(guests.get(&ann.id()).is_some() && guests.get(&ben.id()).is_none());
+        assert!(open().get(&ben.id()).is_none(), "its file is gone");
+        guests.forget(&ann.id()).unwrap();
+        assert!(guests.get(&ann.id()).is_none() && open().get(&ann.id()).is_none());
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! | POST `/s/<service>/again`, `/forget` | sends a message that failed once more, or removes it (`id`, `token`) |
 //! | GET `/channel` | the key of the encrypted channel; as a WebSocket the channel itself |
 //! | any `/s/<service>/` with `<sha256>[.ext]`, `upload`, `list/..`, `mirror`, `report` | the space's files (Blossom) |
+//! | any `/api/1/...`, `/.well-known/nostr.json`, `/signer` | accounts, NIP-05, NIP-46: see `api` |
 //! | any, Host `<service>.localhost` | the space itself, for programs |
 
 // The error of a handler is the answer to give instead. It is made once per request and moved once: a box would buy
@@ -17,6 +18,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -29,6 +31,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use nostr::event::EventId;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::accounts::Accounts;
+use crate::api::{self, Api};
 use crate::channel::{self, ChannelKey};
 use crate::config::{Clock, HomeConfig};
 use crate::dialer::{BoxFuture, Dialer, ServiceListing, ServiceName};
@@ -40,6 +44,7 @@ use crate::http::{Body, html, see_other, set, text};
 use crate::link::{CHANNEL, signed};
 use crate::live::{self, Watcher};
 use crate::page::{self, TEXT_CHARS, Viewer};
+use crate::people::People;
 use crate::proxy;
 use crate::room::{Delivery, Room};
 use crate::rooms::Rooms;
@@ -47,8 +52,6 @@ use crate::shelf::Shelf;
 
 /// How long a form waits to see whether its message arrived.
 const PATIENCE: Duration = Duration::from_millis(1500);
-/// Seconds that a browser keeps its account: half a year.
-const COOKIE_SECONDS: u32 = 180 * 86_400;
 /// Seconds in which a browser must have sent its request.
 const REQUEST_SECONDS: u64 = 15;
 
@@ -56,6 +59,7 @@ const REQUEST_SECONDS: u64 = 15;
 pub struct Home {
     config: HomeConfig,
     rooms: Rooms,
+    api: Api,
     clock: Clock,
     channel_key: Arc<ChannelKey>,
     /// Makes the forms of one run of this home different from those of others.
@@ -79,15 +83,23 @@ impl Home {
         dialer: Arc<dyn Dialer>,
         clock: Clock,
     ) -> Result<Arc<Self>, HomeError> {
-        let guests = Arc::new(Guests::open(config.dir.join("guests"))?);
+        let limits = &config.limits;
+        let guests = Guests::open(config.dir.join("guests"), limits.guests, limits.guest_days)?;
+        let accounts = Accounts::open(
+            config.dir.join("accounts"),
+            limits.clone(),
+            Arc::clone(&clock),
+        )?;
+        let people = Arc::new(People::new(guests, accounts)?);
         let shelf = Arc::new(Shelf::open(config.dir.join("unsent"))?);
         let channel_key = Arc::new(ChannelKey::open(&config.dir.join("channel.key"))?);
         let mut form_secret = [0; 32];
         getrandom::fill(&mut form_secret).map_err(|error| HomeError::Random(error.to_string()))?;
-        let rooms = Rooms::new(dialer, guests, shelf, Arc::clone(&clock));
+        let rooms = Rooms::new(dialer, Arc::clone(&people), shelf, Arc::clone(&clock));
         Ok(Arc::new(Self {
             config,
             rooms,
+            api: Api::new(people),
             clock,
             channel_key,
             form_secret,
@@ -104,10 +116,19 @@ impl Home {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        self.serve_from(io, None).await;
+    }
+
+    /// As [`Self::serve`], for a connection from this address: how often somebody may try a passphrase is counted by
+    /// it. Connections without one count as one source.
+    pub async fn serve_from<IO>(self: Arc<Self>, io: IO, source: Option<IpAddr>)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let service = hyper::service::service_fn(|request: Request<Incoming>| {
             let home = Arc::clone(&self);
             let request = request.map(|body| body.map_err(io::Error::other).boxed_unsync());
-            async move { Ok::<_, Infallible>(home.respond(request).await) }
+            async move { Ok::<_, Infallible>(home.respond(request, source).await) }
         });
         let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -126,7 +147,11 @@ impl Home {
         self.rooms.close();
     }
 
-    async fn respond(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
+    async fn respond(
+        self: &Arc<Self>,
+        request: Request<Body>,
+        source: Option<IpAddr>,
+    ) -> Response<Body> {
         let mut hosts = request.headers().get_all(header::HOST).iter();
         let host = hosts
             .next()
@@ -142,9 +167,23 @@ impl Home {
                 let path = proxy::path(request.uri(), "");
                 proxy::pass(&*self.rooms.dialer, &service, path, request).await
             }
-            Some(Site::Home) => match self.route(request).await {
-                Ok(response) | Err(response) => response,
-            },
+            Some(Site::Home) if request.uri().path() == "/channel" => {
+                match self.only(&request, &[Method::GET]) {
+                    Ok(()) => channel::door(&self.channel_key, Arc::clone(self), request, source),
+                    Err(response) => response,
+                }
+            }
+            Some(Site::Home) if api::is_for_api(request.uri().path()) => {
+                self.api.respond(request, source).await
+            }
+            Some(Site::Home) => {
+                if let Some(token) = forms::token(request.headers()) {
+                    self.rooms.people.present(&token); // opens an account that a restart sealed
+                }
+                match self.route(request).await {
+                    Ok(response) | Err(response) => response,
+                }
+            }
         }
     }
 
@@ -154,10 +193,6 @@ impl Home {
             return self
                 .only(&request, &[Method::GET, Method::HEAD])
                 .and_then(|()| self.spaces());
-        }
-        if path == "/channel" {
-            self.only(&request, &[Method::GET])?;
-            return Ok(channel::door(&self.channel_key, Arc::clone(self), request));
         }
         let Some((name, rest)) = path
             .strip_prefix("/s/")
@@ -267,7 +302,7 @@ impl Home {
             None => (Token::random().map_err(|error| self.trouble(&error))?, true),
         };
         let id = token.id();
-        let guest = self.rooms.guests.get(&id);
+        let guest = self.rooms.people.get(&id);
         let name = guest.map(|guest| guest.name).unwrap_or_default();
         let form_token = self.form_token(&token);
         let viewer = Viewer {
@@ -283,12 +318,11 @@ impl Home {
         );
         let mut response = html(status, page, &nonce);
         if is_new {
-            let cookie = format!(
-                "{}={}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Strict",
-                forms::COOKIE,
-                token.reveal()
+            set(
+                &mut response,
+                header::SET_COOKIE,
+                &forms::set_cookie(Some(&token)),
             );
-            set(&mut response, header::SET_COOKIE, &cookie);
         }
         Ok(response)
     }
@@ -305,7 +339,7 @@ impl Home {
         let guest = token.id();
         let name = self
             .rooms
-            .guests
+            .people
             .get(&guest)
             .map_or_else(|| "You".into(), |guest| guest.name);
         Ok(live::stream(Watcher {
@@ -375,7 +409,7 @@ impl Home {
         {
             self.rooms.shelf.tidy(service, room.unsent()).await;
             if action == "again"
-                && let Some(guest) = self.rooms.guests.get(&unsent.guest)
+                && let Some(guest) = self.rooms.people.get(&unsent.guest)
             {
                 self.write(service, &room, &guest, &unsent.event.content, sorry)
                     .await?;
@@ -401,14 +435,14 @@ impl Home {
         }
         if let Some(guest) = self
             .rooms
-            .guests
+            .people
             .get(&token.id())
             .filter(|guest| guest.name == name)
         {
             return Ok(guest);
         }
         let (guests, token, now) = (
-            Arc::clone(&self.rooms.guests),
+            Arc::clone(&self.rooms.people),
             token.clone(),
             (self.clock)(),
         );
@@ -417,6 +451,10 @@ impl Home {
             Ok(Err(GuestError::TooMany)) => Err(sorry(
                 StatusCode::TOO_MANY_REQUESTS,
                 "Many people come in at this moment. Try again in a minute.",
+            )),
+            Ok(Err(GuestError::KeyElsewhere)) => Err(sorry(
+                StatusCode::FORBIDDEN,
+                "This account writes with its own app. Open the space there.",
             )),
             Ok(Err(GuestError::Home(error))) => Err(self.trouble(&error)),
             Err(error) => {
@@ -486,9 +524,11 @@ impl Home {
 impl channel::Answers for Home {
     fn answer(self: Arc<Self>, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
         Box::pin(async move {
-            match self.route(request).await {
-                Ok(response) | Err(response) => response,
-            }
+            let source = request
+                .extensions()
+                .get::<channel::Private>()
+                .and_then(|private| private.source);
+            self.respond(request, source).await
         })
     }
 

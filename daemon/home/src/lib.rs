@@ -2,10 +2,13 @@
 //!
 //! It never opens a socket: connections come in from the daemon, and streams to spaces come from a [`Dialer`].
 
+mod accounts;
+mod api;
 pub mod channel;
 mod config;
 mod dialer;
 mod error;
+mod files;
 mod forms;
 pub mod fuzz;
 mod guests;
@@ -15,12 +18,15 @@ mod http;
 mod link;
 mod live;
 mod page;
+mod people;
 mod proxy;
 mod room;
 mod rooms;
 mod shelf;
+mod signer;
 
-pub use config::{Clock, HomeConfig, system_clock};
+pub use accounts::sealed::Cost;
+pub use config::{Clock, HomeConfig, Limits, system_clock};
 pub use dialer::{BoxFuture, BoxStream, ByteStream, Dialer, ServiceListing, ServiceName};
 pub use error::HomeError;
 pub use home::Home;

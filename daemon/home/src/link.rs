@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::config::Clock;
 use crate::dialer::{self, BoxStream, Dialer, ServiceName};
-use crate::guests::Guests;
+use crate::people::{People, Writer};
 use crate::room::{Reach, Room, Unsent};
 use crate::shelf::Shelf;
 
@@ -53,7 +53,7 @@ pub struct Link {
     /// What it fills.
     pub room: Arc<Room>,
     /// Whose keys sign.
-    pub guests: Arc<Guests>,
+    pub people: Arc<People>,
     /// The time.
     pub clock: Clock,
     /// Where what cannot be sent now is kept over a restart.
@@ -104,7 +104,7 @@ impl Link {
         let mut quiet = 0;
         loop {
             tokio::time::sleep(IDLE / 4).await;
-            let idle = self.room.watchers() == 0 && self.room.first_pending().is_none();
+            let idle = self.room.watchers() == 0 && !self.room.has_pending();
             quiet = if idle { quiet + 1 } else { 0 };
             if quiet > 4 {
                 return;
@@ -242,17 +242,27 @@ impl Talk<'_> {
     async fn send_all(mut self) -> Ended {
         let mut people: HashSet<PublicKey> = HashSet::new();
         let room = Arc::clone(&self.link.room);
+        let link = self.link;
+        let mut opened = link.people.opened();
         loop {
-            let Some(unsent) = room.first_pending() else {
-                room.to_send.notified().await;
+            let writer = |unsent: &Unsent| link.people.writer(&unsent.guest, &unsent.event.pubkey);
+            let can = |unsent: &Unsent| !matches!(writer(unsent), Writer::Sealed);
+            let Some(unsent) = room.first_pending(can) else {
+                // Messages of an account that is sealed wait until its person is here again.
+                tokio::select! {
+                    () = room.to_send.notified() => {}
+                    _ = opened.changed() => {}
+                }
                 continue;
             };
-            let Some(guest) = self.link.guests.get(&unsent.guest) else {
-                room.failed(
-                    &unsent.event.id,
-                    "the account that wrote this is gone".into(),
-                );
-                continue;
+            let guest = match writer(&unsent) {
+                Writer::Here(guest) => guest,
+                Writer::Sealed => continue,
+                Writer::Gone => {
+                    let reason = "the account that wrote this is gone".into();
+                    room.failed(&unsent.event.id, reason);
+                    continue;
+                }
             };
             let person = guest.keys.public_key();
             if !people.contains(&person) {

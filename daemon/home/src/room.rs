@@ -319,12 +319,17 @@ impl Room {
         self.to_send.notify_one();
     }
 
-    /// The first message that waits.
-    pub fn first_pending(&self) -> Option<Unsent> {
+    /// Whether a message waits.
+    pub fn has_pending(&self) -> bool {
+        self.first_pending(|_| true).is_some()
+    }
+
+    /// The first message that waits and that `can` be sent now.
+    pub fn first_pending(&self, can: impl Fn(&Unsent) -> bool) -> Option<Unsent> {
         self.state()
             .unsent
             .iter()
-            .find(|unsent| unsent.delivery == Delivery::Pending)
+            .find(|unsent| unsent.delivery == Delivery::Pending && can(unsent))
             .cloned()
     }
 

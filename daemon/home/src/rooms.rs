@@ -9,8 +9,8 @@ use tokio::task::JoinHandle;
 
 use crate::config::Clock;
 use crate::dialer::{Dialer, ServiceName};
-use crate::guests::Guests;
 use crate::link::Link;
+use crate::people::People;
 use crate::room::Room;
 use crate::shelf::Shelf;
 
@@ -25,7 +25,7 @@ pub struct Rooms {
     /// Opens streams.
     pub dialer: Arc<dyn Dialer>,
     /// Whose keys sign.
-    pub guests: Arc<Guests>,
+    pub people: Arc<People>,
     /// What could not be sent.
     pub shelf: Arc<Shelf>,
     clock: Clock,
@@ -37,7 +37,7 @@ impl Rooms {
     /// No rooms yet, but those for which something is still to be sent.
     pub fn new(
         dialer: Arc<dyn Dialer>,
-        guests: Arc<Guests>,
+        people: Arc<People>,
         shelf: Arc<Shelf>,
         clock: Clock,
     ) -> Self {
@@ -49,7 +49,7 @@ impl Rooms {
         }
         Self {
             dialer,
-            guests,
+            people,
             shelf,
             clock,
             stop: watch::channel(false).0,
@@ -77,7 +77,7 @@ impl Rooms {
     pub fn resume(&self) {
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
         for (service, (room, link)) in rooms.iter_mut() {
-            if link.is_none() && room.first_pending().is_some() {
+            if link.is_none() && room.has_pending() {
                 self.ensure(service, room, link);
             }
         }
@@ -91,7 +91,7 @@ impl Rooms {
             dialer: Arc::clone(&self.dialer),
             service: service.clone(),
             room: Arc::clone(room),
-            guests: Arc::clone(&self.guests),
+            people: Arc::clone(&self.people),
             clock: Arc::clone(&self.clock),
             shelf: Arc::clone(&self.shelf),
             stop: self.stop.subscribe(),

@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -13,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::dialer::ServiceName;
 use crate::error::HomeError;
-use crate::guests::{GuestId, write_atomically};
+use crate::files::{self, write_atomically};
+use crate::guests::GuestId;
 use crate::room::{Delivery, Unsent};
 
 /// Longest file that is read.
@@ -29,15 +29,7 @@ pub struct Shelf {
 impl Shelf {
     /// Takes a directory, and makes it (mode 0700) when it is missing.
     pub fn open(dir: PathBuf) -> Result<Self, HomeError> {
-        let made = fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&dir);
-        made.map_err(|source| HomeError::File {
-            action: "make",
-            path: dir.clone(),
-            source,
-        })?;
+        files::make_dir(&dir)?;
         Ok(Self {
             dir,
             kept: Mutex::default(),

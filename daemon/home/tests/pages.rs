@@ -2,60 +2,16 @@
 
 mod common;
 
+use common::http::{Answer, ask, between};
 use common::{PATIENCE, SERVICE, TestHome, Village, Wire, open_space};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
 
 /// A browser with one cookie and no script.
 struct Browser<'a> {
     home: &'a TestHome,
     cookie: String,
     token: String,
-}
-
-async fn ask(home: &TestHome, method: &str, path: &str, headers: &str, body: &str) -> Answer {
-    let mut stream = TcpStream::connect(home.address).await.unwrap();
-    let host = if headers.contains("Host:") {
-        ""
-    } else {
-        "Host: localhost\r\n"
-    };
-    let length = if body.is_empty() {
-        String::new()
-    } else {
-        format!("Content-Length: {}\r\n", body.len())
-    };
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\n{host}{headers}{length}Connection: close\r\n\r\n{body}"
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer))
-        .await
-        .unwrap()
-        .unwrap();
-    let answer = String::from_utf8(answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    Answer {
-        status: head[9..12].parse().unwrap(),
-        head: head.to_lowercase(),
-        body: body.to_owned(),
-    }
-}
-
-fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
-    text.split_once(start)
-        .unwrap_or_else(|| panic!("{start} in {text}"))
-        .1
-        .split_once(end)
-        .unwrap()
-        .0
 }
 
 impl<'a> Browser<'a> {

@@ -6,7 +6,8 @@ mod common;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use common::{SERVICE, Village};
+use common::http::Program;
+use common::{PASS, SERVICE, Village};
 
 fn programs() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/nostr")
@@ -39,10 +40,19 @@ async fn run(test: &str) {
     }
     let village = Village::open().await;
     let (a, c) = (&village.a, &village.c);
+    let ann = Program::sign_up(a, "Ann", PASS).await;
+    let allowed = serde_json::json!({"permissions": ["sign_event:1", "nip44_encrypt"]});
+    let bunker = ann.done("POST", "apps", &allowed).await["uri"].clone();
+    // The program that asked did so as `localhost`; the app needs the port.
+    let bunker = bunker
+        .as_str()
+        .unwrap()
+        .replace("localhost", &a.address.to_string());
     let mut command = std::process::Command::new("node");
     command
         .args(["--test", test])
         .current_dir(programs())
+        .env("WARREN_BUNKER", bunker)
         .env("WARREN_A", format!("ws://{}/s/{SERVICE}/", a.address))
         .env("WARREN_C", format!("ws://{}/s/{SERVICE}/", c.address))
         .env(
@@ -69,6 +79,11 @@ async fn run(test: &str) {
 #[tokio::test]
 async fn nostr_tools_writes_through_one_home_and_reads_through_another() {
     run("test/channel.test.js").await;
+}
+
+#[tokio::test]
+async fn nip46_nostr_tools_signs_with_an_account_of_a_home() {
+    run("test/signer.test.js").await;
 }
 
 #[tokio::test]

@@ -55,11 +55,12 @@ impl Listener {
         Ok(Self::Tcp(listener))
     }
 
-    /// Hands every connection to `serve`, on the current runtime, until that ends.
+    /// Hands every connection to `serve`, with the address it comes from if it has one, on the current runtime, until
+    /// that ends.
     pub fn serve<F, S>(self, what: &'static str, serve: S) -> Result<(), DaemonError>
     where
         F: Future<Output = ()> + Send + 'static,
-        S: Fn(AnyStream) -> F + Send + 'static,
+        S: Fn(AnyStream, Option<IpAddr>) -> F + Send + 'static,
     {
         let failed = |error| DaemonError::system("a listening socket", error);
         match self {
@@ -126,8 +127,11 @@ impl Drop for Place {
     }
 }
 
-async fn accept<T, F, A, AF>(what: &'static str, serve: impl Fn(AnyStream) -> F, next: A)
-where
+async fn accept<T, F, A, AF>(
+    what: &'static str,
+    serve: impl Fn(AnyStream, Option<IpAddr>) -> F,
+    next: A,
+) where
     T: Stream,
     F: Future<Output = ()> + Send + 'static,
     A: Fn() -> AF,
@@ -144,7 +148,7 @@ where
                 let Some(place) = crowd.enter(from) else {
                     continue;
                 };
-                let served = serve(Box::new(stream));
+                let served = serve(Box::new(stream), from);
                 tokio::spawn(async move {
                     served.await;
                     drop((slot, place));

@@ -90,7 +90,7 @@ impl Prepared {
         let spaces = Arc::new(self.spaces);
         for (index, listener) in self.space_listeners {
             let space = Arc::clone(&spaces[index].space);
-            listener.serve("space", move |io| Arc::clone(&space).serve(io))?;
+            listener.serve("space", move |io, _| Arc::clone(&space).serve(io))?;
         }
         if config.network.mode == Mode::Userspace {
             for space in spaces.iter().filter(|space| space.visible) {
@@ -125,7 +125,9 @@ impl Prepared {
             for (at, listener) in self.web {
                 log::info!("the page is at {at}");
                 let home = Arc::clone(&opened);
-                listener.serve("page", move |io| Arc::clone(&home).serve(io))?;
+                listener.serve("page", move |io, from| {
+                    Arc::clone(&home).serve_from(io, from)
+                })?;
             }
             home = Some(opened);
         }
@@ -185,6 +187,7 @@ fn open_home(
         dir: config.state.join("home"),
         name: config.name.0.clone(),
         host_names: Vec::new(),
+        limits: warren_home::Limits::default(),
     };
     Home::open(home, dialer, Arc::new(move || clock.unix_seconds())).map_err(|error| {
         DaemonError::Service {

@@ -56,6 +56,9 @@ pub const TARGETS: &[Target] = &[
     target("authorization", nostr::authorization),
     target("range", nostr::range),
     target("file", nostr::file),
+    target("call", nostr::call),
+    target("account", nostr::account),
+    target("signer", nostr::signer),
 ];
 
 /// The target of a name.

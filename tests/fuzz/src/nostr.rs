@@ -1,4 +1,4 @@
-//! What Nostr programs and browsers send, and what a space finds on its disk.
+//! What Nostr programs and browsers send, and what a space and a home find on their disks.
 
 /// A message of a Nostr program.
 pub fn client(bytes: &[u8]) {
@@ -49,4 +49,19 @@ pub fn range(bytes: &[u8]) {
 /// What a request says of a file: its type, its address, what list is wanted.
 pub fn file(bytes: &[u8]) {
     warren_space::fuzz::file_description(bytes);
+}
+
+/// A call of a home's interface.
+pub fn call(bytes: &[u8]) {
+    warren_home::fuzz::call(bytes);
+}
+
+/// An account's file, and its document from another home.
+pub fn account(bytes: &[u8]) {
+    warren_home::fuzz::account(bytes);
+}
+
+/// What an app sends to the signer of a home.
+pub fn signer(bytes: &[u8]) {
+    warren_home::fuzz::signer(bytes);
 }

@@ -104,6 +104,30 @@ const FILE: &[&str] = &[
     r#"{"url":"http://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.warren/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.png"}"#,
     "http://127.0.0.1:8080/s/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 ];
+const CALLS: &[&str] = &[
+    r#"{"name":"Ann","passphrase":"correct horse","device":"phone","session":"bearer"}"#,
+    r#"{"name":"\u0410nn \uff21","handle":null,"findable":true,"relays":["wss://relay.example"]}"#,
+    r#"{"old":"correct horse","new":"another horse","log_out_others":true}"#,
+    r#"{"document":{},"document_passphrase":"for the journey","passphrase":"correct horse"}"#,
+    r#"{"passphrase":"correct horse","document_passphrase":"for the journey"}"#,
+    r#"{"name":"Notes","permissions":["sign_event:1","nip44_encrypt"]}"#,
+    r#"{"uri":"nostrconnect://379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe?relay=ws%3A%2F%2Fh%2Fsigner&secret=s","permissions":[]}"#,
+    r#"{"allow":true,"remember":true}"#,
+    r#"{"method":"sign_event","params":["{}"]}"#,
+];
+const ACCOUNTS: &[&str] = &[
+    r#"{"version":1,"id":"00112233445566778899aabbccddeeff","name":"Ann","handle":"ann","findable":false,"relays":[],"created":1,"public_key":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","key":{"kib":8192,"passes":1,"salt":"00","nonce":"00","sealed":"00"},"devices":[{"id":"00112233445566778899aabbccddeeff","name":"","created":1,"seen":1,"key":null}],"signer":"0101010101010101010101010101010101010101010101010101010101010101","apps":[{"id":"0011223344556677","client":null,"secret":"00","name":"Notes","url":"","created":1,"seen":0,"permissions":["sign_event:1"],"asked":[]}]}"#,
+    r#"{"warren_account":1,"public_key":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","kib":8192,"passes":1,"salt":"00","nonce":"00","sealed":"00"}"#,
+    r#"{"version":1,"name":"Ann","handle":null,"findable":false,"relays":[],"key":"0101010101010101010101010101010101010101010101010101010101010101","signer":"0101010101010101010101010101010101010101010101010101010101010101","apps":[]}"#,
+];
+const SIGNER: &[&str] = &[
+    r##"["REQ","a",{"kinds":[24133],"#p":["379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe"],"limit":0}]"##,
+    r#"["CLOSE","a"]"#,
+    r#"{"id":"1","method":"connect","params":["379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","s","sign_event:1,nip44_encrypt","{\"name\":\"Notes\"}"]}"#,
+    r#"{"id":7,"method":"sign_event","params":["{\"kind\":1,\"content\":\"hi\",\"tags\":[[\"t\",\"x\"]],\"created_at\":5}"]}"#,
+    r#"{"id":"3","method":"nip44_decrypt","params":["379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","x"]}"#,
+    "nostrconnect://379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe?relay=wss%3A%2F%2Fb&perms=nip44_encrypt%2Csign_event%3A1&name=My+Client&secret=0s8j2djs",
+];
 const MAPS: &[&str] = &[
     r#"{"nodes":[{"id":"a"},{"id":7,"name":"x"}],"links":[{"source":"a","target":7,"source_tq":0.5,"target_tq":1}]}"#,
     r#"{"nodes":[{"id":1},{"id":1}],"links":[]}"#,
@@ -278,6 +302,9 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("search", SEARCHES),
     ];
     for (name, texts) in texts {
+        seeds.extend(texts.iter().map(|text| (name, text.as_bytes().to_vec())));
+    }
+    for (name, texts) in [("call", CALLS), ("account", ACCOUNTS), ("signer", SIGNER)] {
         seeds.extend(texts.iter().map(|text| (name, text.as_bytes().to_vec())));
     }
     for event in [EVENT, METADATA] {

@@ -7,18 +7,17 @@ use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use hyper::header::HeaderValue;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 use warren_mesh::crypto::SecretKey;
 
-use super::Answers;
 use super::door::HANDSHAKE;
 use super::frame::BODY_MAX;
 use super::noise::{self, Opener, Sealer};
 use super::streams::Streams;
+use super::{Answers, Opened};
 
 /// Longest WebSocket message: a frame, its head and its tag.
 const MESSAGE_MAX: usize = BODY_MAX + 5 + 16;
@@ -31,13 +30,9 @@ const PING: Duration = Duration::from_secs(45);
 
 type Socket<IO> = WebSocketStream<IO>;
 
-/// Serves one channel until it ends. `cookie` is that of the browser which opened it.
-pub async fn run<IO>(
-    io: IO,
-    secret: &SecretKey,
-    answers: Arc<impl Answers>,
-    cookie: Option<HeaderValue>,
-) where
+/// Serves one channel until it ends. `opened`: by which request.
+pub async fn run<IO>(io: IO, secret: &SecretKey, answers: Arc<impl Answers>, opened: Opened)
+where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let config = WebSocketConfig::default()
@@ -47,7 +42,7 @@ pub async fn run<IO>(
         .max_frame_size(Some(MESSAGE_MAX));
     let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
     if let Some((sealer, opener)) = shake(&mut socket, secret).await {
-        talk(&mut socket, sealer, opener, answers, cookie).await;
+        talk(&mut socket, sealer, opener, answers, opened).await;
     }
     let _ = tokio::time::timeout(Duration::from_secs(1), socket.close(None)).await;
 }
@@ -80,12 +75,12 @@ async fn talk<IO>(
     sealer: Sealer,
     opener: Opener,
     answers: Arc<impl Answers>,
-    cookie: Option<HeaderValue>,
+    opened: Opened,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let (outgoing, to_send) = mpsc::channel(WAITING);
-    let streams = Streams::new(outgoing.clone(), answers, cookie);
+    let streams = Streams::new(outgoing.clone(), answers, opened);
     let unanswered = AtomicU8::new(0);
     let (sink, stream) = socket.split();
     tokio::select! {

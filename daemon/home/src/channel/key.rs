@@ -11,7 +11,7 @@ use warren_mesh::crypto::noise::x25519_public;
 use zeroize::Zeroizing;
 
 use crate::error::HomeError;
-use crate::guests::write_atomically;
+use crate::files::write_atomically;
 
 const FIRST_LINE: &str = "warren channel key 1";
 

@@ -17,8 +17,10 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use hyper::header::HeaderValue;
 use hyper::{Request, Response};
 
 use crate::dialer::{BoxFuture, Dialer};
@@ -32,7 +34,21 @@ pub const PROLOGUE: &[u8] = b"warren channel v1";
 
 /// Marks a request that came through the channel: nobody on the way has read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Private;
+pub struct Private {
+    /// From which address the channel was opened.
+    pub source: Option<IpAddr>,
+}
+
+/// What the request that opened the channel said: all requests inside come from the same browser.
+#[derive(Debug, Clone, Default)]
+pub struct Opened {
+    /// The browser's cookie.
+    pub cookie: Option<HeaderValue>,
+    /// Under which name the home was asked for.
+    pub host: Option<HeaderValue>,
+    /// From which address.
+    pub source: Option<IpAddr>,
+}
 
 /// Who answers the requests of a channel.
 pub trait Answers: Send + Sync + 'static {

@@ -12,7 +12,7 @@ use hyper::{Method, Request, Uri};
 
 use super::frame::{Head, Reason};
 use super::streams::{Gone, Incoming, Pipe};
-use super::{Answers, Private};
+use super::{Answers, Opened, Private};
 use crate::http::Body;
 
 /// Headers that belong to a connection and not to a request (RFC 9110, 7.6.1), or that the home sets itself.
@@ -35,8 +35,8 @@ pub struct Asked {
     pub path: String,
     /// Headers.
     pub headers: BTreeMap<String, String>,
-    /// The cookie of the browser that opened the channel.
-    pub cookie: Option<HeaderValue>,
+    /// By which request the channel was opened.
+    pub opened: Opened,
 }
 
 impl Asked {
@@ -54,9 +54,13 @@ impl Asked {
                 headers.append(name, HeaderValue::from_str(value).ok()?);
             }
         }
-        headers.insert(header::HOST, HeaderValue::from_static("localhost"));
-        headers.extend(self.cookie.map(|cookie| (header::COOKIE, cookie)));
-        request.extensions_mut().insert(Private);
+        let opened = self.opened;
+        let host = opened.host.unwrap_or(HeaderValue::from_static("localhost"));
+        headers.insert(header::HOST, host);
+        headers.extend(opened.cookie.map(|cookie| (header::COOKIE, cookie)));
+        request.extensions_mut().insert(Private {
+            source: opened.source,
+        });
         Some(request)
     }
 }

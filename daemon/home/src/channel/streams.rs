@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::future;
-use hyper::header::HeaderValue;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::frame::{self, CREDIT, Frame, FrameError, Head, Open, Reason};
-use super::{Answers, request, socket};
+use super::{Answers, Opened, request, socket};
 
 /// Streams of one channel at a time.
 const STREAMS: usize = 32;
@@ -91,7 +90,7 @@ struct Entry {
 pub struct Streams<A> {
     outgoing: mpsc::Sender<Vec<u8>>,
     answers: Arc<A>,
-    cookie: Option<HeaderValue>,
+    opened: Opened,
     open: HashMap<u32, Entry>,
     tasks: JoinSet<u32>,
     last: u32,
@@ -99,15 +98,11 @@ pub struct Streams<A> {
 
 impl<A: Answers> Streams<A> {
     /// No streams yet. Frames go to `outgoing`.
-    pub fn new(
-        outgoing: mpsc::Sender<Vec<u8>>,
-        answers: Arc<A>,
-        cookie: Option<HeaderValue>,
-    ) -> Self {
+    pub fn new(outgoing: mpsc::Sender<Vec<u8>>, answers: Arc<A>, opened: Opened) -> Self {
         Self {
             outgoing,
             answers,
-            cookie,
+            opened,
             open: HashMap::new(),
             tasks: JoinSet::new(),
             last: 0,
@@ -177,8 +172,8 @@ impl<A: Answers> Streams<A> {
             window: Arc::new(Semaphore::new(CREDIT as usize)),
         };
         let (sender, incoming) = mpsc::unbounded_channel();
-        let (ours, answers, cookie) =
-            (pipe.clone(), Arc::clone(&self.answers), self.cookie.clone());
+        let (ours, answers, opened) =
+            (pipe.clone(), Arc::clone(&self.answers), self.opened.clone());
         let task = self.tasks.spawn(async move {
             // Where the app is gone there is nobody left to tell.
             let _ = match open {
@@ -194,7 +189,7 @@ impl<A: Answers> Streams<A> {
                         method,
                         path,
                         headers,
-                        cookie,
+                        opened,
                     };
                     request::run(answers, asked, &ours, incoming).await
                 }

@@ -81,7 +81,9 @@ impl App {
         let home = Arc::new(Echo::default());
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let answers = Arc::clone(&home);
-        tokio::spawn(async move { connection::run(theirs, &secret, answers, None).await });
+        tokio::spawn(
+            async move { connection::run(theirs, &secret, answers, Opened::default()).await },
+        );
         let mut socket = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
         let parameters = Parameters {
             pattern: Pattern::Nk,

@@ -1,6 +1,8 @@
 //! Spaces and homes in one process: streams between them are in memory and can be cut, homes listen on loopback.
 #![allow(dead_code, unreachable_pub, missing_debug_implementations)]
 
+pub mod http;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,8 +12,10 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use warren_home::{BoxFuture, BoxStream, Dialer, Home, HomeConfig, ServiceListing, ServiceName};
-use warren_space::{Limits, Space, SpaceConfig};
+use warren_home::{
+    BoxFuture, BoxStream, Cost, Dialer, Home, HomeConfig, Limits, ServiceListing, ServiceName,
+};
+use warren_space::{Space, SpaceConfig};
 
 pub const SERVICE: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 /// Longest wait for something that must come. No test passes because of it.
@@ -24,7 +28,7 @@ pub fn open_space(dir: &Path) -> Arc<Space> {
         about: String::new(),
         service: SERVICE.into(),
         owner: None,
-        limits: Limits::default(),
+        limits: warren_space::Limits::default(),
     };
     Space::open(config, warren_space::system_clock()).unwrap()
 }
@@ -94,6 +98,19 @@ impl Dialer for Wire {
     }
 }
 
+/// What a home takes, with passphrases that cost little and may be tried often.
+pub fn limits() -> Limits {
+    Limits {
+        passphrase_cost: Some(Cost {
+            kib: 8192,
+            passes: 1,
+        }),
+        login_burst: 1000,
+        new_burst: 1000,
+        ..Limits::default()
+    }
+}
+
 /// A home that listens on loopback.
 pub struct TestHome {
     pub home: Arc<Home>,
@@ -103,10 +120,15 @@ pub struct TestHome {
 
 impl TestHome {
     pub async fn open(dir: &Path, name: &str, wire: &Arc<Wire>) -> Self {
+        Self::open_with(dir, name, wire, limits()).await
+    }
+
+    pub async fn open_with(dir: &Path, name: &str, wire: &Arc<Wire>, limits: Limits) -> Self {
         let config = HomeConfig {
             dir: dir.join(name),
             name: name.into(),
             host_names: vec!["warren.lan".into()],
+            limits,
         };
         let home = Home::open(
             config,
@@ -166,4 +188,20 @@ impl Village {
             dir,
         }
     }
+}
+
+/// The passphrase of everybody here.
+pub const PASS: &str = "correct horse battery";
+
+/// One home with one space.
+pub async fn home(limits: Limits) -> (tempfile::TempDir, Arc<Wire>, TestHome) {
+    let dir = tempfile::tempdir().unwrap();
+    let wire = Wire::to(&open_space(dir.path()));
+    let home = TestHome::open_with(dir.path(), "a", &wire, limits).await;
+    (dir, wire, home)
+}
+
+/// The body that logs a program in.
+pub fn login(name: &str, passphrase: &str) -> serde_json::Value {
+    serde_json::json!({"name": name, "passphrase": passphrase, "session": "bearer"})
 }
