@@ -6,6 +6,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod desk;
 pub mod error;
 pub mod interfaces;
 pub mod keys;

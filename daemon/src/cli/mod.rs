@@ -2,6 +2,7 @@
 
 mod init;
 mod show;
+mod space;
 mod table;
 
 use std::ffi::OsString;
@@ -11,9 +12,9 @@ use std::path::PathBuf;
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::config::{self, DEFAULT_FILE, DEFAULT_SOCKET, Mode};
-use crate::control::protocol::CommandName;
 use crate::error::DaemonError;
 use crate::{keys, privileges, run, store};
+use show::Table;
 
 /// What `--version` prints.
 pub const VERSION: &str = concat!("warrend ", env!("CARGO_PKG_VERSION"));
@@ -34,7 +35,15 @@ Usage: warrend COMMAND [OPTIONS]
   neighbours              who is near, and how good the links are
   routes                  who can be reached, and over whom
   spaces                  spaces hosted here and visible in the mesh
-       [--json] [--control SOCKET | --config FILE]
+
+  space create TITLE      make a space and serve it at once
+       [--visible] [--about TEXT] [--port N] [--owner HEX|npub1...]
+  space list | show NAME  the spaces of this box, or one, with their settings
+  space set NAME          change settings [--name TEXT] [--about TEXT] [--visible yes|no] [--quota MIB]
+                          [--closed yes|no]
+  space remove NAME --yes delete a space from this box for good
+
+       all of these: [--json] [--control SOCKET | --config FILE]
 
   --version, --help
 ";
@@ -47,7 +56,26 @@ enum Task {
     Run(PathBuf),
     Check(PathBuf),
     FromUci(PathBuf),
-    Show(CommandName, show::Options),
+    Show(Table, show::Options),
+    Space(Box<space::Task>),
+}
+
+/// Which daemon is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Connection {
+    control: Option<PathBuf>,
+    config: Option<PathBuf>,
+}
+
+impl Connection {
+    /// Its control socket.
+    fn socket(&self) -> Result<PathBuf, DaemonError> {
+        Ok(match (&self.control, &self.config) {
+            (Some(socket), _) => socket.clone(),
+            (None, Some(config)) => config::load(config)?.control.socket,
+            (None, None) => PathBuf::from(DEFAULT_SOCKET),
+        })
+    }
 }
 
 /// Does what the arguments say; the process's exit code.
@@ -92,6 +120,7 @@ fn perform(task: Task) -> Result<(), DaemonError> {
             print(&toml)
         }
         Task::Show(command, options) => print(&show::show(command, &options)?),
+        Task::Space(task) => print(&task.perform()?),
     }
 }
 
@@ -124,11 +153,14 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Task, DaemonEr
         Some(Arg::Value(command)) => command.string().map_err(usage)?,
         Some(other) => return Err(usage(other.unexpected())),
     };
+    if command == "space" {
+        return Ok(Task::Space(Box::new(space::parse(&mut parser)?)));
+    }
     let show = match command.as_str() {
-        "status" => Some(CommandName::Status),
-        "neighbours" => Some(CommandName::Neighbours),
-        "routes" => Some(CommandName::Routes),
-        "spaces" => Some(CommandName::Spaces),
+        "status" => Some(Table::Status),
+        "neighbours" => Some(Table::Neighbours),
+        "routes" => Some(Table::Routes),
+        "spaces" => Some(Table::Spaces),
         _ => None,
     };
     let mut options = Options::default();
@@ -191,18 +223,18 @@ struct Options {
 }
 
 impl Options {
-    fn into_task(self, command: &str, show: Option<CommandName>) -> Result<Task, DaemonError> {
+    fn into_task(self, command: &str, show: Option<Table>) -> Result<Task, DaemonError> {
         let file = || {
             self.config
                 .clone()
                 .unwrap_or_else(|| PathBuf::from(DEFAULT_FILE))
         };
         if let Some(command) = show {
-            let socket = match (self.control, &self.config) {
-                (Some(socket), _) => socket,
-                (None, Some(config)) => config::load(config)?.control.socket,
-                (None, None) => PathBuf::from(DEFAULT_SOCKET),
+            let connection = Connection {
+                control: self.control,
+                config: self.config,
             };
+            let socket = connection.socket()?;
             let json = self.json;
             return Ok(Task::Show(command, show::Options { socket, json }));
         }

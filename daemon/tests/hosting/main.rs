@@ -1,0 +1,5 @@
+//! A person hosts spaces on a box: real daemons without root, the real command line, real sockets.
+
+mod client;
+mod daemon;
+mod spaces;
