@@ -79,9 +79,19 @@ impl Answers for Desk {
             Request::SpaceRemove { space } => value(manager.remove(&space).await?),
             Request::SpaceAdopt { directory } => value(manager.adopt(&directory).await?),
             Request::SpacePapers { space } => value(manager.papers(&space).await?),
-            Request::SpaceEvents { .. } | Request::Files { .. } | Request::File { .. } => {
-                Err(unavailable())
+            Request::SpaceEvents { space } => {
+                let reader = manager.reader(&space).await?;
+                self.services.reading.events(reader)
             }
+            Request::Files { space } => {
+                let directory = space.map(|space| manager.directory(&space)).transpose()?;
+                self.services.reading.files(directory)
+            }
+            Request::File { space, name } => {
+                let directory = space.map(|space| manager.directory(&space)).transpose()?;
+                self.services.reading.file(directory, name)
+            }
+            Request::NodePapers {} => value(manager.node_papers(&self.status.name).await?),
         }
     }
 }

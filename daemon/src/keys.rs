@@ -74,9 +74,19 @@ fn load_or_create(path: &Path, kind: &str) -> Result<(Secret, bool), DaemonError
     Ok((secret, true))
 }
 
+/// Where the node's mesh key is.
+pub fn mesh_file(state: &Path) -> PathBuf {
+    directory(state).join("mesh.key")
+}
+
+/// Whether this is the text of a mesh key's file.
+pub fn is_mesh_key(text: &str) -> bool {
+    parse(MESH, text.as_bytes()).is_some()
+}
+
 /// The node's mesh key, made if there is none; whether it is new.
 pub fn mesh(state: &Path) -> Result<(MeshIdentity, bool), DaemonError> {
-    let (secret, new) = load_or_create(&directory(state).join("mesh.key"), MESH)?;
+    let (secret, new) = load_or_create(&mesh_file(state), MESH)?;
     Ok((MeshIdentity::from_seed(&secret), new))
 }
 

@@ -20,5 +20,6 @@ pub mod services;
 pub mod status;
 pub mod store;
 pub mod sys;
+pub mod transfer;
 pub mod tun;
 pub mod userspace;

@@ -13,6 +13,7 @@ mod connection;
 mod core;
 mod disk;
 mod error;
+pub mod export;
 mod fanout;
 pub mod fuzz;
 mod groups;

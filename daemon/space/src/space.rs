@@ -146,6 +146,11 @@ impl Space {
         session.run(io).await;
     }
 
+    /// The space's insides, for what reads all of it.
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
     /// How the space is now.
     pub fn summary(&self) -> Summary {
         let groups = self.core.groups();

@@ -13,6 +13,8 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use crate::config::{self, DEFAULT_FILE, DEFAULT_SOCKET, Mode};
 use crate::error::DaemonError;
+use crate::transfer::backup;
+use crate::transfer::incoming::Place;
 use crate::{keys, privileges, run, store};
 use show::Table;
 
@@ -42,6 +44,10 @@ Usage: warrend COMMAND [OPTIONS]
   space set NAME          change settings [--name TEXT] [--about TEXT] [--visible yes|no] [--quota MIB]
                           [--closed yes|no]
   space remove NAME --yes delete a space from this box for good
+  space export NAME FILE  put a space with its keys into one file; with --move it is closed here
+  space import FILE       take in a space on this box
+  backup DIR              bring the backup of this box in DIR up to date
+  restore DIR             put a backup onto this box; the daemon must not run
 
        all of these: [--json] [--control SOCKET | --config FILE]
 
@@ -58,6 +64,8 @@ enum Task {
     FromUci(PathBuf),
     Show(Table, show::Options),
     Space(Box<space::Task>),
+    Backup(PathBuf, Connection),
+    Restore(PathBuf, PathBuf),
 }
 
 /// Which daemon is asked.
@@ -121,6 +129,21 @@ fn perform(task: Task) -> Result<(), DaemonError> {
         }
         Task::Show(command, options) => print(&show::show(command, &options)?),
         Task::Space(task) => print(&task.perform()?),
+        Task::Backup(directory, connection) => {
+            let done = backup::backup(&connection.socket()?, &directory)?;
+            print(&format!(
+                "The home and {} spaces ({} messages and more, {} files) are in {}; {} pieces were new.\n                 It holds keys: keep it from others.\n",
+                done.spaces,
+                done.events,
+                done.files,
+                directory.display(),
+                done.written
+            ))
+        }
+        Task::Restore(directory, config) => {
+            let told = backup::restore(&Place::at_rest(&config)?, &directory)?;
+            print(&(told.join("\n") + "\n"))
+        }
     }
 }
 
@@ -169,11 +192,15 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Task, DaemonEr
             Arg::Long("help") | Arg::Short('h') => return Ok(Task::Print(HELP)),
             Arg::Long("config") => {
                 options.config = Some(PathBuf::from(parser.value().map_err(usage)?));
-                show.is_some() || matches!(command.as_str(), "init" | "run" | "check")
+                show.is_some()
+                    || matches!(
+                        command.as_str(),
+                        "init" | "run" | "check" | "backup" | "restore"
+                    )
             }
             Arg::Long("control") => {
                 options.control = Some(PathBuf::from(parser.value().map_err(usage)?));
-                show.is_some()
+                show.is_some() || command == "backup"
             }
             Arg::Long("json") => {
                 options.json = true;
@@ -197,7 +224,10 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Task, DaemonEr
                 options.userspace = true;
                 command == "init"
             }
-            Arg::Value(value) if command == "config-from-uci" && options.file.is_none() => {
+            Arg::Value(value)
+                if options.file.is_none()
+                    && matches!(command.as_str(), "config-from-uci" | "backup" | "restore") =>
+            {
                 options.file = Some(PathBuf::from(value));
                 true
             }
@@ -259,6 +289,20 @@ impl Options {
             }),
             "run" => Task::Run(file()),
             "check" => Task::Check(file()),
+            "backup" => Task::Backup(
+                self.file
+                    .ok_or_else(|| usage("`warrend backup` needs a directory"))?,
+                Connection {
+                    control: self.control,
+                    config: self.config,
+                },
+            ),
+            "restore" => Task::Restore(
+                self.file
+                    .clone()
+                    .ok_or_else(|| usage("`warrend restore` needs a directory"))?,
+                file(),
+            ),
             "config-from-uci" => Task::FromUci(
                 self.file
                     .ok_or_else(|| usage("`warrend config-from-uci` needs a file"))?,

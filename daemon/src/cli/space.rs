@@ -6,9 +6,12 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use super::show::{self, Options};
 use super::{Connection, table, usage};
+use crate::config::DEFAULT_FILE;
 use crate::control::client;
 use crate::control::protocol::{HostedSpace, Request, SpaceState};
 use crate::error::DaemonError;
+use crate::transfer::archive;
+use crate::transfer::incoming::Place;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -248,7 +251,48 @@ impl Task {
                     )
                 })
             }
-            Action::Export | Action::Import => Err(usage("not in this version")),
+            Action::Export => {
+                if self.moves {
+                    let request = Request::SpaceSet {
+                        space: word(0),
+                        title: None,
+                        about: None,
+                        visible: None,
+                        quota_mib: None,
+                        closed: Some(true),
+                    };
+                    let _: HostedSpace = client::ask(&options.socket, &request)?;
+                }
+                let file = PathBuf::from(word(1));
+                let summary = archive::export(&options.socket, &word(0), &file)?;
+                let moved = if self.moves {
+                    format!(
+                        "The space is closed here. When it runs on the other box, remove it: warrend space remove {} --yes\n",
+                        summary.id
+                    )
+                } else {
+                    String::new()
+                };
+                Ok(format!(
+                    "{}: {} messages and more, {} files are in {}.\n                     Who has this file has the space: it holds its keys. Keep it from others, and never let two boxes serve it.\n{moved}",
+                    summary.title,
+                    summary.events,
+                    summary.files,
+                    file.display()
+                ))
+            }
+            Action::Import => {
+                let file = PathBuf::from(word(0));
+                let config = self
+                    .connection
+                    .config
+                    .unwrap_or_else(|| DEFAULT_FILE.into());
+                let summary = archive::import(&Place::find(&config)?, &file)?;
+                Ok(format!(
+                    "{} is here as {}: {} messages and more, {} files. Its address and its invitations stay as they were.\n                     The box it came from must not serve it any more.\n",
+                    summary.title, summary.id, summary.events, summary.files
+                ))
+            }
         }
     }
 }

@@ -69,7 +69,7 @@ pub enum Request {
     },
     /// Takes in a space that was put together in the state directory.
     SpaceAdopt {
-        /// Name of its directory below `spaces`: `.incoming-ID`.
+        /// Name of its directory below `spaces`: `.incoming-...`.
         directory: String,
     },
     /// A space's record and keys. Secret.
@@ -77,7 +77,9 @@ pub enum Request {
         /// Which: id, title or service.
         space: String,
     },
-    /// A space's events: a stream of lines.
+    /// The node's name and key. Secret.
+    NodePapers {},
+    /// A space's events: a stream of lines, and an empty one behind each part that is stored together.
     SpaceEvents {
         /// Which: id, title or service.
         space: String,
@@ -110,6 +112,7 @@ pub const COMMANDS: &[&str] = &[
     "space_remove",
     "space_adopt",
     "space_papers",
+    "node_papers",
     "space_events",
     "files",
     "file",
@@ -250,6 +253,23 @@ impl std::fmt::Debug for Papers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Papers")
             .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Answer to `node_papers`. Secret.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodePapers {
+    /// The node's name.
+    pub name: String,
+    /// The text of the file of its mesh key.
+    pub mesh_key: String,
+}
+
+impl std::fmt::Debug for NodePapers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodePapers")
+            .field("name", &self.name)
             .finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@
 //! | name | what |
 //! |---|---|
 //! | `ID` | a service |
-//! | `.incoming-ID` | is being put together; removed at the next start |
+//! | `.incoming-...` | is being put together; removed at the next start |
 //! | `.removed-ID` | was removed; the rest of it goes at the next start |
 
 use std::fs::{self, File};
@@ -35,9 +35,9 @@ impl Folders {
         self.0.join(id)
     }
 
-    /// The directory in which a service of this id is put together.
-    pub fn incoming(&self, id: &str) -> PathBuf {
-        self.0.join(format!("{INCOMING}{id}"))
+    /// The directory in which a service is put together.
+    pub fn incoming(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{INCOMING}{name}"))
     }
 
     /// Removes what a crash left half-done.
@@ -86,16 +86,16 @@ impl Folders {
     }
 
     /// An empty directory in which a service is put together.
-    pub fn begin(&self, id: &str) -> Result<PathBuf, DaemonError> {
-        let path = self.incoming(id);
+    pub fn begin(&self, name: &str) -> Result<PathBuf, DaemonError> {
+        let path = self.incoming(name);
         remove_all(&path)?;
         store::make_dir(&path)?;
         Ok(path)
     }
 
-    /// What was put together appears. Everything in it must be on disk; returns once the name is, too.
-    pub fn commit(&self, id: &str) -> Result<(), DaemonError> {
-        let (from, to) = (self.incoming(id), self.of(id));
+    /// What was put together appears as `id`. Returns once all of it, and its name, is on disk.
+    pub fn commit(&self, name: &str, id: &str) -> Result<(), DaemonError> {
+        let (from, to) = (self.incoming(name), self.of(id));
         if to.exists() {
             return Err(DaemonError::Exists(to));
         }
@@ -128,7 +128,7 @@ pub fn remove_all(path: &Path) -> Result<(), DaemonError> {
 }
 
 /// Returns once a directory, all files below it and their names are on disk.
-fn sync_tree(path: &Path) -> io::Result<()> {
+pub fn sync_tree(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         let kind = entry.file_type()?;
@@ -154,7 +154,7 @@ mod tests {
         let incoming = folders.begin("garden").unwrap();
         fs::write(incoming.join("x"), "1").unwrap();
         assert!(folders.with("x").unwrap().is_empty(), "not there yet");
-        folders.commit("garden").unwrap();
+        folders.commit("garden", "garden").unwrap();
         assert_eq!(folders.with("x").unwrap(), ["garden"]);
         assert_eq!(folders.free_id("garden", |_| false), "garden-2");
         assert_eq!(folders.free_id("pond", |id| id == "pond"), "pond-2");
@@ -165,7 +165,10 @@ mod tests {
         assert_eq!(folders.names().unwrap(), ["garden"]);
 
         folders.begin("garden").unwrap();
-        assert!(folders.commit("garden").is_err(), "nothing is overwritten");
+        assert!(
+            folders.commit("garden", "garden").is_err(),
+            "nothing is overwritten"
+        );
         assert_eq!(fs::read(folders.of("garden").join("x")).unwrap(), b"1");
         folders.remove("garden").unwrap();
         folders.tidy().unwrap();

@@ -12,7 +12,7 @@ use super::record::{self, PORT_MIN, QUOTA_MIB, SpaceRecord};
 use crate::clock::WallClock;
 use crate::config::values::SpaceId;
 use crate::control::protocol::{
-    ControlError, ErrorCode, HostedSpace, Papers, SpaceFigures, SpaceState,
+    ControlError, ErrorCode, HostedSpace, NodePapers, Papers, SpaceFigures, SpaceState,
 };
 use crate::error::DaemonError;
 use crate::{keys, store};
@@ -86,6 +86,11 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
+fn text(path: &Path) -> Result<String, DaemonError> {
+    let bytes = store::read(path, store::FILE_MAX)?.ok_or_else(|| DaemonError::missing(path))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Finds a space by id, service or title.
 pub fn find(spaces: &[LocalSpace], name: &str) -> Result<LocalSpace, ControlError> {
     let service = name.strip_suffix(".warren").unwrap_or(name);
@@ -147,10 +152,7 @@ impl Manager {
             closed: false,
         };
         record.check()?;
-        let spaces = self.hosted.spaces();
-        let id = self.folders.free_id(&record::slug(&record.title), |id| {
-            spaces.iter().any(|space| space.id == id)
-        });
+        let id = self.free_id(&record.title);
         let (folders, clock, made, name) =
             (self.folders.clone(), self.clock.clone(), record, id.clone());
         blocking(move || {
@@ -164,22 +166,18 @@ impl Manager {
             made.save(&directory)
         })
         .await?;
-        self.appear(&id).await
+        self.appear(&id, &id).await
     }
 
-    /// Takes in a space that was put together as `.incoming-ID`.
+    /// Takes in a space that was put together below `spaces/`.
     pub async fn adopt(&self, directory: &str) -> Result<HostedSpace, ControlError> {
         let _one = self.one_at_a_time.lock().await;
-        let id = directory
+        let part = directory
             .strip_prefix(INCOMING)
-            .filter(|id| id.parse::<SpaceId>().is_ok())
-            .ok_or_else(|| ControlError::new(ErrorCode::NotFound, directory))?
-            .to_owned();
+            .filter(|part| part.parse::<SpaceId>().is_ok())
+            .ok_or_else(|| ControlError::new(ErrorCode::NotFound, directory))?;
         let spaces = self.hosted.spaces();
-        if spaces.iter().any(|space| space.id == id) {
-            return Err(ControlError::new(ErrorCode::Exists, id));
-        }
-        let incoming = self.folders.incoming(&id);
+        let incoming = self.folders.incoming(part);
         let record_file = incoming.clone();
         let mut record = blocking(move || SpaceRecord::load(&record_file))
             .await?
@@ -190,26 +188,34 @@ impl Manager {
         if let Some(space) = spaces.iter().find(same) {
             return Err(ControlError::new(ErrorCode::Exists, space.id.clone()));
         }
+        let id = self.free_id(&record.title);
         if self.port(Some(record.port)).is_err() {
             record.port = self.port(None)?;
             blocking(move || record.save(&incoming)).await?;
         }
-        self.appear(&id).await
+        self.appear(part, &id).await
+    }
+
+    fn free_id(&self, title: &str) -> String {
+        let spaces = self.hosted.spaces();
+        self.folders.free_id(&record::slug(title), |id| {
+            spaces.iter().any(|space| space.id == id)
+        })
     }
 
     /// A space that was put together gets its name and is served; or it is removed again.
-    async fn appear(&self, id: &str) -> Result<HostedSpace, ControlError> {
-        let appeared = self.try_appear(id).await;
+    async fn appear(&self, part: &str, id: &str) -> Result<HostedSpace, ControlError> {
+        let appeared = self.try_appear(part, id).await;
         if appeared.is_err() {
-            let incoming = self.folders.incoming(id);
+            let incoming = self.folders.incoming(part);
             let _ = blocking(move || super::folders::remove_all(&incoming)).await;
             self.say().await;
         }
         appeared
     }
 
-    async fn try_appear(&self, id: &str) -> Result<HostedSpace, ControlError> {
-        let incoming = self.folders.incoming(id);
+    async fn try_appear(&self, part: &str, id: &str) -> Result<HostedSpace, ControlError> {
+        let incoming = self.folders.incoming(part);
         let key = incoming.join(SERVICE_KEY);
         let (record, signer) = blocking(move || {
             let record = SpaceRecord::load(&incoming)?;
@@ -236,8 +242,9 @@ impl Manager {
             None
         };
         let (folders, clock, committed) = (self.folders.clone(), self.clock.clone(), space.clone());
+        let part = part.to_owned();
         let opened = blocking(move || {
-            folders.commit(&committed.id)?;
+            folders.commit(&part, &committed.id)?;
             let (record, name) = (&committed.record, committed.name.as_str());
             if record.closed {
                 return Ok(None);
@@ -433,11 +440,6 @@ impl Manager {
             space.directory.join(SERVICE_KEY)
         };
         blocking(move || {
-            let text = |path: &Path| -> Result<String, DaemonError> {
-                let bytes = store::read(path, store::FILE_MAX)?
-                    .ok_or_else(|| DaemonError::missing(path))?;
-                Ok(String::from_utf8_lossy(&bytes).into_owned())
-            };
             Ok(Papers {
                 record: space.record.render(),
                 service_key: text(&service_key)?,
@@ -448,25 +450,41 @@ impl Manager {
         .await
     }
 
-    /// A space for whoever reads all of it. A closed one is opened for as long as that lasts.
+    /// The node's name and key. Secret.
+    pub async fn node_papers(&self, name: &str) -> Result<NodePapers, ControlError> {
+        let (path, name) = (keys::mesh_file(&self.state), name.to_owned());
+        blocking(move || {
+            Ok(NodePapers {
+                name,
+                mesh_key: text(&path)?,
+            })
+        })
+        .await
+    }
+
+    /// A space for whoever reads its events. A closed one is opened for as long as that lasts.
     pub async fn reader(&self, name: &str) -> Result<Reader, ControlError> {
         let space = find(&self.hosted.spaces(), name)?;
         let running = match space.space {
             Some(running) => running,
             None => {
-                let (directory, clock) = (space.directory.clone(), self.clock.clone());
+                let clock = self.clock.clone();
                 blocking(move || {
                     let name = space.name.as_str();
-                    hosted::open_files(&directory, name, &space.record, &clock)
+                    hosted::open_files(&space.directory, name, &space.record, &clock)
                 })
                 .await?
             }
         };
         Ok(Reader {
             space: Arc::clone(&running.space),
-            directory: space.directory,
             _reading: Arc::clone(&running.reading),
         })
+    }
+
+    /// Where a space's files are, for whoever reads them.
+    pub fn directory(&self, name: &str) -> Result<PathBuf, ControlError> {
+        find(&self.hosted.spaces(), name).map(|space| space.directory)
     }
 }
 
@@ -475,8 +493,6 @@ impl Manager {
 pub struct Reader {
     /// The space.
     pub space: Arc<warren_space::Space>,
-    /// Where its files are.
-    pub directory: PathBuf,
     _reading: Arc<()>,
 }
 

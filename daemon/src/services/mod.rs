@@ -7,6 +7,7 @@ pub mod folders;
 pub mod hosted;
 mod listen;
 pub mod manage;
+pub mod reading;
 pub mod record;
 
 use std::collections::HashMap;
@@ -29,6 +30,7 @@ use folders::Folders;
 use hosted::{Hosted, LocalSpace};
 pub use listen::Listener;
 use manage::{Manager, SERVICE_KEY};
+use reading::Reading;
 use record::SpaceRecord;
 
 /// Spaces that are open and sockets that are bound, before privileges are dropped and before anything is served.
@@ -160,6 +162,7 @@ impl Prepared {
             home = Some(opened);
         }
         Ok(Services {
+            reading: Reading::new(config.state.join("home")),
             manager: Manager::new(Arc::clone(&hosted), &config.state, clock),
             hosted,
             home,
@@ -217,6 +220,8 @@ fn open_home(
 pub struct Services {
     /// What the owner does with spaces.
     pub manager: Manager,
+    /// All of it, for exports and backups.
+    pub reading: Reading,
     hosted: Arc<Hosted>,
     home: Option<Arc<Home>>,
     directory: Arc<Directory>,
