@@ -150,9 +150,6 @@ fn sentence(error: &ControlError) -> String {
             "what the island is told of this box would not fit any more; show fewer, or give them shorter names",
         ),
         ErrorCode::PortTaken => format!("port {first} is in use; choose another, or none"),
-        ErrorCode::Closed => format!(
-            "{first} is closed, because it moved to another box; `warrend space set {first} --closed no` opens it here if it did not"
-        ),
         ErrorCode::Disk => format!("its files could not be read or written: {first}"),
     }
 }

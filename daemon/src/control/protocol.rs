@@ -146,8 +146,6 @@ pub enum ErrorCode {
     AnnouncementTooLong,
     /// A port that is in use. Argument: the port.
     PortTaken,
-    /// It was closed when it moved to another box. Argument: its id.
-    Closed,
     /// Files could not be read or written. Argument: what the system said.
     Disk,
 }

@@ -229,8 +229,7 @@ pub fn read<V: Visitor>(
     let mut channels = HashMap::new();
     let mut summary = Summary::default();
     // Raw: nothing that would make this hold a long name in memory is understood.
-    let mut entries = archive.entries()?.raw(true);
-    while let Some(entry) = entries.next() {
+    for entry in archive.entries()?.raw(true) {
         let entry = entry?;
         let header = entry.header();
         let name = String::from_utf8(header.path_bytes().into_owned())
