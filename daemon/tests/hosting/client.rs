@@ -52,7 +52,7 @@ impl Client {
             "",
         );
         client.send(json!(["AUTH", proof])).await;
-        assert_eq!(client.answer().await.0, true, "it is who it says");
+        assert!(client.answer().await.0, "it is who it says");
         Some(client)
     }
 
