@@ -40,6 +40,17 @@ pub enum DaemonError {
         /// What it should be.
         expected: &'static str,
     },
+    /// An archive or a backup cannot be used.
+    #[error("{path} cannot be used: {what}", path = path.display())]
+    Unusable {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The space is on this box already.
+    #[error("this space is here already, as {0}; nothing was changed")]
+    SpaceIsHere(String),
     /// A key or a passphrase that others can read.
     #[error("{path} can be read by others; run: chmod 600 {path}", path = .0.display())]
     KeyIsOpen(PathBuf),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use warren_mesh::identity::MeshIdentity;
-use warren_mesh::service::ServiceSigner;
+use warren_mesh::service::{ServiceKey, ServiceSigner};
 use zeroize::Zeroizing;
 
 use crate::error::DaemonError;
@@ -74,17 +74,45 @@ fn load_or_create(path: &Path, kind: &str) -> Result<(Secret, bool), DaemonError
     Ok((secret, true))
 }
 
+/// Where the node's mesh key is.
+pub fn mesh_file(state: &Path) -> PathBuf {
+    directory(state).join("mesh.key")
+}
+
+/// Whether this is the text of a mesh key's file.
+pub fn is_mesh_key(text: &str) -> bool {
+    parse(MESH, text.as_bytes()).is_some()
+}
+
 /// The node's mesh key, made if there is none; whether it is new.
 pub fn mesh(state: &Path) -> Result<(MeshIdentity, bool), DaemonError> {
-    let (secret, new) = load_or_create(&directory(state).join("mesh.key"), MESH)?;
+    let (secret, new) = load_or_create(&mesh_file(state), MESH)?;
     Ok((MeshIdentity::from_seed(&secret), new))
 }
 
-/// The service key of a space, made if there is none.
-pub fn service(state: &Path, space: &str) -> Result<ServiceSigner, DaemonError> {
-    let path = directory(state).join(format!("space-{space}.key"));
-    let (secret, _) = load_or_create(&path, SERVICE)?;
+/// Where the service key of a space of the configuration file is.
+pub fn service_file(state: &Path, space: &str) -> PathBuf {
+    directory(state).join(format!("space-{space}.key"))
+}
+
+/// The service key in a file, made if there is none.
+pub fn service(file: &Path) -> Result<ServiceSigner, DaemonError> {
+    let (secret, _) = load_or_create(file, SERVICE)?;
     Ok(ServiceSigner::master(&secret))
+}
+
+/// Puts a new service key in the place of the one in a file: the service gets another name.
+pub fn replace_service(file: &Path) -> Result<(), DaemonError> {
+    let secret = random::<32>()?;
+    let hex = Zeroizing::new(HEXLOWER.encode(&*secret));
+    let line = Zeroizing::new(store::line(SERVICE, &hex));
+    store::replace(file, line.as_bytes())
+}
+
+/// The service whose key the text of a key file holds; `None` if it is none of this version.
+pub fn service_in(text: &str) -> Option<ServiceKey> {
+    let secret = parse(SERVICE, text.as_bytes())?;
+    Some(ServiceSigner::master(&secret).service())
 }
 
 /// Takes the next generation number and writes it to disk before anybody hears of it.

@@ -48,6 +48,20 @@ pub fn may_change_network() -> bool {
     thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
 }
 
+/// Gives `path` and all below it to whom `like` belongs, if this process may.
+pub fn give_as(path: &Path, like: &Path) -> Result<(), DaemonError> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let metadata =
+        fs::metadata(like).map_err(|error| DaemonError::file("read the owner of", like, error))?;
+    let owner = User {
+        uid: metadata.uid(),
+        gid: metadata.gid(),
+    };
+    give(path, owner)
+}
+
 /// Gives `path` and all below it to `user`; links are not followed.
 pub fn give(path: &Path, user: User) -> Result<(), DaemonError> {
     let failed = |error| DaemonError::file("change the owner of", path, error);

@@ -20,15 +20,15 @@ use crate::carrier::udp;
 use crate::clock::{self, WallClock};
 use crate::config::values::Open;
 use crate::config::{self, Aes, Config, Mode};
-use crate::control::protocol::CommandName;
-use crate::control::server::{self, Answers};
+use crate::control::server;
+use crate::desk::Desk;
 use crate::error::DaemonError;
 use crate::interfaces::{INNER_MTU, Interfaces};
 use crate::leftovers::Leftovers;
 use crate::netlink::Netlink;
 use crate::plane::command::{COMMANDS_MAX, Command, NOTICES_MAX, Notice, PlaneHandle, Waker};
 use crate::plane::{Local, MeshClock, Plane};
-use crate::services::{self, Services};
+use crate::services;
 use crate::tun::Tun;
 use crate::userspace::UserNet;
 use crate::{control, keys, logger, privileges, status, store};
@@ -160,6 +160,7 @@ fn open_local(
     Ok(Local::Tun(tun))
 }
 
+/// What the owner opened to the island; the ports of visible spaces follow when they are served.
 fn policy(config: &Config) -> Policy {
     let mut policy = Policy::default();
     for open in &config.network.open {
@@ -169,10 +170,6 @@ fn policy(config: &Config) -> Policy {
             Open::Udp(port) => policy.udp.push(*port),
         }
     }
-    let visible = config.space.iter().filter(|space| space.visible);
-    policy
-        .tcp
-        .extend(visible.map(|space| space.port.get_ref().get()));
     policy
 }
 
@@ -212,11 +209,12 @@ impl Daemon {
             notices,
         ));
         tokio::spawn(keep_time(self.clock.clone()));
-        let services =
-            Arc::new(prepared.start(&self.config, self.address, &self.plane, &self.clock)?);
+        let policy = policy(&self.config);
+        let started = prepared.start(&self.config, self.address, policy, &self.plane, &self.clock);
+        let services = Arc::new(started.await?);
         let control = tokio::net::UnixListener::from_std(control)
             .map_err(|error| DaemonError::system("the control socket", error))?;
-        let answers = Arc::new(ControlAnswers {
+        let answers = Arc::new(Desk {
             status: status::Fixed {
                 name: self.config.name.0.clone(),
                 address: self.address,
@@ -293,34 +291,5 @@ async fn keep_time(clock: WallClock) {
     loop {
         every.tick().await;
         clock.tick(SystemTime::now(), Instant::now());
-    }
-}
-
-struct ControlAnswers {
-    status: status::Fixed,
-    plane: PlaneHandle,
-    services: Arc<Services>,
-}
-
-impl Answers for ControlAnswers {
-    async fn answer(
-        &self,
-        command: CommandName,
-    ) -> Result<serde_json::Value, control::protocol::ControlError> {
-        let value = if command == CommandName::Spaces {
-            serde_json::to_value(self.services.view().await)
-        } else {
-            let snapshot = self
-                .plane
-                .snapshot()
-                .await
-                .map_err(|_| server::unavailable())?;
-            match command {
-                CommandName::Status => serde_json::to_value(self.status.status(&snapshot)),
-                CommandName::Neighbours => serde_json::to_value(status::neighbours(&snapshot)),
-                _ => serde_json::to_value(status::routes(&snapshot)),
-            }
-        };
-        value.map_err(|_| server::unavailable())
     }
 }

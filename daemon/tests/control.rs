@@ -7,14 +7,38 @@ use proptest::prelude::*;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use warrend::control::client;
-use warrend::control::protocol::{self, CommandName, ControlError, ErrorCode, LINE_MAX};
-use warrend::control::server::{self, Answers};
+use warrend::control::protocol::{self, COMMANDS, ControlError, ErrorCode, LINE_MAX, Request};
+use warrend::control::server::{self, Answers, Piece, Reply};
 
 struct Echo;
 
 impl Answers for Echo {
-    async fn answer(&self, command: CommandName) -> Result<serde_json::Value, ControlError> {
-        Ok(serde_json::to_value(command).unwrap())
+    async fn answer(&self, request: Request) -> Result<Reply, ControlError> {
+        match request {
+            // As many bytes as the title is long, then the end, or what the owner says.
+            Request::SpaceCreate { title, owner, .. } => {
+                let (parts, stream) = tokio::sync::mpsc::channel(1);
+                tokio::spawn(async move {
+                    for byte in title.bytes() {
+                        let piece = Piece::Bytes(vec![byte; 1000]);
+                        parts.send(Ok(piece)).await.unwrap();
+                    }
+                    match owner.as_deref() {
+                        None => parts.send(Ok(Piece::End)).await.unwrap(),
+                        Some("vanishes") => {}
+                        Some(disk) => {
+                            let error = ControlError::new(ErrorCode::Disk, disk);
+                            parts.send(Err(error)).await.unwrap();
+                        }
+                    }
+                });
+                Ok(Reply::Stream(stream))
+            }
+            request => {
+                let request = serde_json::to_value(request).unwrap();
+                Ok(Reply::Value(request["command"].clone()))
+            }
+        }
     }
 }
 
@@ -55,6 +79,18 @@ fn requests_are_answered_in_order_and_garbage_does_not_end_the_conversation() {
             (
                 b"{\"command\":\"status\",\"x\":1}\n",
                 "{\"error\":{\"code\":\"bad_request\"",
+            ),
+            (
+                b"{\"command\":\"space_remove\"}\n",
+                "{\"error\":{\"code\":\"bad_request\"",
+            ),
+            (
+                b"{\"command\":\"space_remove\",\"space\":7}\n",
+                "{\"error\":{\"code\":\"bad_request\"",
+            ),
+            (
+                b"{\"space\":\"a\",\"command\":\"space_remove\"}\n",
+                "{\"ok\":\"space_remove\"}\n",
             ),
             (b"{\"command\":\"routes\"}\n", "{\"ok\":\"routes\"}"),
         ] {
@@ -114,7 +150,7 @@ fn who_comes_when_all_connections_are_taken_is_told_so_at_once() {
         // The program for people says it, too.
         let asked = path.clone();
         let told =
-            tokio::task::spawn_blocking(move || client::ask::<String>(&asked, CommandName::Spaces));
+            tokio::task::spawn_blocking(move || client::ask::<String>(&asked, &Request::Spaces {}));
         let told = told.await.unwrap().unwrap_err().to_string();
         assert!(told.contains("busy"), "{told}");
     });
@@ -151,4 +187,58 @@ fn deep_nesting_is_an_error_and_no_stack_overflow() {
         protocol::parse_request(&line).unwrap_err().code,
         ErrorCode::BadRequest
     );
+}
+
+#[test]
+fn every_command_is_known_by_its_name() {
+    for command in COMMANDS {
+        let line = format!("{{\"command\":\"{command}\",\"no such argument\":1}}");
+        let error = protocol::parse_request(line.as_bytes()).unwrap_err();
+        assert_eq!(error.code, ErrorCode::BadRequest, "{command}");
+        // It is the argument that is wrong, not the name.
+        assert!(!error.args[0].contains("unknown variant"), "{error:?}");
+    }
+    let error = protocol::parse_request(b"{\"command\":\"dance\",\"to\":1}").unwrap_err();
+    assert_eq!(error, ControlError::new(ErrorCode::UnknownCommand, "dance"));
+}
+
+#[test]
+fn a_stream_comes_whole_and_one_that_breaks_off_is_never_taken_for_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("control.sock");
+    let read = |owner: Option<&str>| {
+        let request = Request::SpaceCreate {
+            title: "abc".into(),
+            about: String::new(),
+            visible: false,
+            port: None,
+            owner: owner.map(str::to_owned),
+        };
+        let mut bytes = Vec::new();
+        let mut stream = client::stream(&path, &request).unwrap();
+        std::io::Read::read_to_end(&mut stream, &mut bytes).map(|_| bytes)
+    };
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let listener = server::listen(&path).unwrap();
+    let server = std::thread::spawn(move || {
+        runtime().block_on(async {
+            let listener = UnixListener::from_std(listener).unwrap();
+            tokio::select! {
+                () = server::serve(listener, Arc::new(Echo)) => {}
+                _ = stopped => {}
+            }
+        });
+    });
+    let whole = read(None).unwrap();
+    assert_eq!(whole.len(), 3000);
+    assert_eq!((whole[999], whole[1000], whole[2999]), (b'a', b'b', b'c'));
+    assert!(
+        read(Some("vanishes"))
+            .unwrap_err()
+            .to_string()
+            .contains("busy")
+    );
+    assert!(read(Some("full")).unwrap_err().to_string().contains("full"));
+    drop(stop);
+    server.join().unwrap();
 }

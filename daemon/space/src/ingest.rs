@@ -140,6 +140,29 @@ pub fn examine(event: &Event, viewer: &Viewer, core: &Core) -> Result<Option<Str
     Ok(None)
 }
 
+/// The channel that an event's first `h` tag names, as what is stored belongs to it.
+pub fn told_channel(event: &Event) -> Option<ChannelId> {
+    if let Ok(Some(mail)) = mail::place(event) {
+        return Some(mail);
+    }
+    let tag = event.tags.iter().find(|tag| tag.kind() == "h")?;
+    tag.content().and_then(ChannelId::parse)
+}
+
+/// What a stored deletion erases of what is here.
+pub fn targets(deletion: &StoredEvent, core: &Core) -> Result<Vec<EventId>, StoreError> {
+    let mut channel = deletion.channel.clone();
+    let found = match deletion.event.kind.as_u16() {
+        kinds::DELETION => own_targets(&deletion.event, &mut channel, core),
+        _ => channel_targets(&deletion.event, channel.as_ref(), core),
+    };
+    match found {
+        Ok(targets) => Ok(targets),
+        Err(Stop::Refused(_)) => Ok(Vec::new()),
+        Err(Stop::Disk(error)) => Err(error),
+    }
+}
+
 /// The channel an event says it belongs to.
 fn channel_of(event: &Event) -> Result<Option<ChannelId>, Refusal> {
     let kind = event.kind.as_u16();

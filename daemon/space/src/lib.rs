@@ -14,6 +14,7 @@ mod connection;
 mod core;
 mod disk;
 mod error;
+pub mod export;
 mod fanout;
 mod files;
 pub mod fuzz;

@@ -35,6 +35,15 @@ impl ChannelId {
         (fits && !text.chars().any(char::is_control)).then(|| Self(text.into()))
     }
 
+    /// Takes what stands with a stored event: an id, or the place of private messages.
+    pub fn stored(text: &str) -> Option<Self> {
+        if text == MAIL {
+            Some(Self::mail())
+        } else {
+            Self::parse(text)
+        }
+    }
+
     /// Where private messages are kept (see `mail`): no channel, and no name that anybody could give one.
     pub fn mail() -> Self {
         Self(MAIL.into())
@@ -118,8 +127,9 @@ impl StoredEvent {
         let channel = text(take_slice(&mut rest, channel_length.into())?)?;
         let channel = match channel {
             "" => None,
-            MAIL => Some(ChannelId::mail()),
-            text => Some(ChannelId::parse(text).ok_or(RecordError("the channel's id is not one"))?),
+            text => {
+                Some(ChannelId::stored(text).ok_or(RecordError("the channel's id is not one"))?)
+            }
         };
         let tags_length = u32::from_be_bytes(take(&mut rest)?);
         let tags_length =

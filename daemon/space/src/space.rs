@@ -170,6 +170,11 @@ impl Space {
         self.core.files.set_fetcher(Some(fetcher));
     }
 
+    /// The space's insides, for what reads all of it.
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
     /// How the space is now.
     pub fn summary(&self) -> Summary {
         let groups = self.core.groups();
@@ -206,7 +211,8 @@ impl Drop for Space {
     }
 }
 
-fn open_files(config: &SpaceConfig) -> Result<Files, SpaceError> {
+/// Opens the files of a space, or makes the place for them.
+pub fn open_files(config: &SpaceConfig) -> Result<Files, SpaceError> {
     let path = config.dir.join("files");
     let disk = Directory::open(&path).map_err(|source| SpaceError::File {
         action: "open",

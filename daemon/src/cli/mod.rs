@@ -2,6 +2,7 @@
 
 mod init;
 mod show;
+mod space;
 mod table;
 
 use std::ffi::OsString;
@@ -11,9 +12,11 @@ use std::path::PathBuf;
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::config::{self, DEFAULT_FILE, DEFAULT_SOCKET, Mode};
-use crate::control::protocol::CommandName;
 use crate::error::DaemonError;
+use crate::transfer::backup;
+use crate::transfer::incoming::Place;
 use crate::{keys, privileges, run, store};
+use show::Table;
 
 /// What `--version` prints.
 pub const VERSION: &str = concat!("warrend ", env!("CARGO_PKG_VERSION"));
@@ -34,7 +37,19 @@ Usage: warrend COMMAND [OPTIONS]
   neighbours              who is near, and how good the links are
   routes                  who can be reached, and over whom
   spaces                  spaces hosted here and visible in the mesh
-       [--json] [--control SOCKET | --config FILE]
+
+  space create TITLE      make a space and serve it at once
+       [--visible] [--about TEXT] [--port N] [--owner HEX|npub1...]
+  space list | show NAME  the spaces of this box, or one, with their settings
+  space set NAME          change settings [--name TEXT] [--about TEXT] [--visible yes|no] [--quota MIB]
+                          [--closed yes|no]
+  space remove NAME --yes delete a space from this box for good
+  space export NAME FILE  put a space with its keys into one file; with --move it is closed here
+  space import FILE       take in a space on this box
+  backup DIR              bring the backup of this box in DIR up to date
+  restore DIR             put a backup onto this box; the daemon must not run
+
+       all of these: [--json] [--control SOCKET | --config FILE]
 
   --version, --help
 ";
@@ -47,7 +62,28 @@ enum Task {
     Run(PathBuf),
     Check(PathBuf),
     FromUci(PathBuf),
-    Show(CommandName, show::Options),
+    Show(Table, show::Options),
+    Space(Box<space::Task>),
+    Backup(PathBuf, Connection),
+    Restore(PathBuf, PathBuf),
+}
+
+/// Which daemon is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Connection {
+    control: Option<PathBuf>,
+    config: Option<PathBuf>,
+}
+
+impl Connection {
+    /// Its control socket.
+    fn socket(&self) -> Result<PathBuf, DaemonError> {
+        Ok(match (&self.control, &self.config) {
+            (Some(socket), _) => socket.clone(),
+            (None, Some(config)) => config::load(config)?.control.socket,
+            (None, None) => PathBuf::from(DEFAULT_SOCKET),
+        })
+    }
 }
 
 /// Does what the arguments say; the process's exit code.
@@ -92,6 +128,22 @@ fn perform(task: Task) -> Result<(), DaemonError> {
             print(&toml)
         }
         Task::Show(command, options) => print(&show::show(command, &options)?),
+        Task::Space(task) => print(&task.perform()?),
+        Task::Backup(directory, connection) => {
+            let done = backup::backup(&connection.socket()?, &directory)?;
+            print(&format!(
+                "The home and {} spaces ({} messages and more, {} files) are in {}; {} pieces were new.\n                 It holds keys: keep it from others.\n",
+                done.spaces,
+                done.events,
+                done.files,
+                directory.display(),
+                done.written
+            ))
+        }
+        Task::Restore(directory, config) => {
+            let told = backup::restore(&Place::at_rest(&config)?, &directory)?;
+            print(&(told.join("\n") + "\n"))
+        }
     }
 }
 
@@ -124,11 +176,14 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Task, DaemonEr
         Some(Arg::Value(command)) => command.string().map_err(usage)?,
         Some(other) => return Err(usage(other.unexpected())),
     };
+    if command == "space" {
+        return Ok(Task::Space(Box::new(space::parse(&mut parser)?)));
+    }
     let show = match command.as_str() {
-        "status" => Some(CommandName::Status),
-        "neighbours" => Some(CommandName::Neighbours),
-        "routes" => Some(CommandName::Routes),
-        "spaces" => Some(CommandName::Spaces),
+        "status" => Some(Table::Status),
+        "neighbours" => Some(Table::Neighbours),
+        "routes" => Some(Table::Routes),
+        "spaces" => Some(Table::Spaces),
         _ => None,
     };
     let mut options = Options::default();
@@ -137,11 +192,15 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Task, DaemonEr
             Arg::Long("help") | Arg::Short('h') => return Ok(Task::Print(HELP)),
             Arg::Long("config") => {
                 options.config = Some(PathBuf::from(parser.value().map_err(usage)?));
-                show.is_some() || matches!(command.as_str(), "init" | "run" | "check")
+                show.is_some()
+                    || matches!(
+                        command.as_str(),
+                        "init" | "run" | "check" | "backup" | "restore"
+                    )
             }
             Arg::Long("control") => {
                 options.control = Some(PathBuf::from(parser.value().map_err(usage)?));
-                show.is_some()
+                show.is_some() || command == "backup"
             }
             Arg::Long("json") => {
                 options.json = true;
@@ -165,7 +224,10 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Task, DaemonEr
                 options.userspace = true;
                 command == "init"
             }
-            Arg::Value(value) if command == "config-from-uci" && options.file.is_none() => {
+            Arg::Value(value)
+                if options.file.is_none()
+                    && matches!(command.as_str(), "config-from-uci" | "backup" | "restore") =>
+            {
                 options.file = Some(PathBuf::from(value));
                 true
             }
@@ -191,18 +253,18 @@ struct Options {
 }
 
 impl Options {
-    fn into_task(self, command: &str, show: Option<CommandName>) -> Result<Task, DaemonError> {
+    fn into_task(self, command: &str, show: Option<Table>) -> Result<Task, DaemonError> {
         let file = || {
             self.config
                 .clone()
                 .unwrap_or_else(|| PathBuf::from(DEFAULT_FILE))
         };
         if let Some(command) = show {
-            let socket = match (self.control, &self.config) {
-                (Some(socket), _) => socket,
-                (None, Some(config)) => config::load(config)?.control.socket,
-                (None, None) => PathBuf::from(DEFAULT_SOCKET),
+            let connection = Connection {
+                control: self.control,
+                config: self.config,
             };
+            let socket = connection.socket()?;
             let json = self.json;
             return Ok(Task::Show(command, show::Options { socket, json }));
         }
@@ -227,6 +289,20 @@ impl Options {
             }),
             "run" => Task::Run(file()),
             "check" => Task::Check(file()),
+            "backup" => Task::Backup(
+                self.file
+                    .ok_or_else(|| usage("`warrend backup` needs a directory"))?,
+                Connection {
+                    control: self.control,
+                    config: self.config,
+                },
+            ),
+            "restore" => Task::Restore(
+                self.file
+                    .clone()
+                    .ok_or_else(|| usage("`warrend restore` needs a directory"))?,
+                file(),
+            ),
             "config-from-uci" => Task::FromUci(
                 self.file
                     .ok_or_else(|| usage("`warrend config-from-uci` needs a file"))?,

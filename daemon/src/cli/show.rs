@@ -7,8 +7,21 @@ use serde::de::DeserializeOwned;
 
 use super::table;
 use crate::control::client;
-use crate::control::protocol::{CommandName, Neighbour, Route, Space, Status};
+use crate::control::protocol::{Neighbour, Request, Route, Space, Status};
 use crate::error::DaemonError;
+
+/// What is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// The node in a few figures.
+    Status,
+    /// Neighbours with links.
+    Neighbours,
+    /// Routes.
+    Routes,
+    /// Spaces hosted here and visible in the island.
+    Spaces,
+}
 
 /// How to show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,27 +33,37 @@ pub struct Options {
 }
 
 /// Asks the daemon and renders its answer.
-pub fn show(command: CommandName, options: &Options) -> Result<String, DaemonError> {
-    match command {
-        CommandName::Status => ask(command, options, status),
-        CommandName::Neighbours => ask(command, options, neighbours),
-        CommandName::Routes => ask(command, options, routes),
-        CommandName::Spaces => ask(command, options, spaces),
+pub fn show(table: Table, options: &Options) -> Result<String, DaemonError> {
+    match table {
+        Table::Status => ask(&Request::Status {}, options, status),
+        Table::Neighbours => ask(&Request::Neighbours {}, options, neighbours),
+        Table::Routes => ask(&Request::Routes {}, options, routes),
+        Table::Spaces => ask(&Request::Spaces {}, options, spaces),
     }
 }
 
-fn ask<T: DeserializeOwned + Serialize>(
-    command: CommandName,
+/// Asks the daemon, and renders its answer or prints it as JSON.
+pub fn ask<T: DeserializeOwned + Serialize>(
+    request: &Request,
     options: &Options,
-    render: impl Fn(&T) -> String,
+    as_text: impl Fn(&T) -> String,
 ) -> Result<String, DaemonError> {
-    let value: T = client::ask(&options.socket, command)?;
+    let value: T = client::ask(&options.socket, request)?;
+    render(&value, options, as_text)
+}
+
+/// A value for people or, as JSON, for programs.
+pub fn render<T: Serialize>(
+    value: &T,
+    options: &Options,
+    as_text: impl Fn(&T) -> String,
+) -> Result<String, DaemonError> {
     if options.json {
-        let text = serde_json::to_string_pretty(&value)
+        let text = serde_json::to_string_pretty(value)
             .map_err(|error| DaemonError::Refused(error.to_string()))?;
         return Ok(text + "\n");
     }
-    Ok(render(&value))
+    Ok(as_text(value))
 }
 
 fn status(status: &Status) -> String {

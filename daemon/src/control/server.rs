@@ -8,9 +8,11 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
-use super::protocol::{self, Answer, CommandName, ControlError, ErrorCode, LINE_MAX};
+use super::protocol::{
+    self, Answer, ControlError, End, ErrorCode, LINE_MAX, Part, Request, StreamBegins,
+};
 use crate::error::DaemonError;
 use crate::store;
 
@@ -19,11 +21,27 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// Who answers.
 pub trait Answers: Send + Sync + 'static {
-    /// The JSON text of the value asked for.
-    fn answer(
-        &self,
-        command: CommandName,
-    ) -> impl Future<Output = Result<serde_json::Value, ControlError>> + Send;
+    /// The value asked for, or the stream.
+    fn answer(&self, request: Request) -> impl Future<Output = Result<Reply, ControlError>> + Send;
+}
+
+/// What is answered.
+#[derive(Debug)]
+pub enum Reply {
+    /// A value.
+    Value(serde_json::Value),
+    /// Parts of a stream, none empty or longer than [`protocol::CHUNK_MAX`]. It broke off when the sender is gone
+    /// without an end.
+    Stream(mpsc::Receiver<Result<Piece, ControlError>>),
+}
+
+/// Part of a stream.
+#[derive(Debug)]
+pub enum Piece {
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// There is no more.
+    End,
 }
 
 /// Opens a listening socket that only this user can talk to, in a directory that is made if need be.
@@ -104,17 +122,47 @@ async fn serve_one(stream: UnixStream, answers: &impl Answers) -> std::io::Resul
         let answer = match protocol::parse_request(
             &line[..if too_long { line.len() } else { text.len() }],
         ) {
-            Ok(request) => answers.answer(request.command).await,
+            Ok(request) => answers.answer(request).await,
             Err(error) => Err(error),
         };
-        let mut bytes = encode(match answer {
-            Ok(value) => Answer::Ok(value),
-            Err(error) => Answer::Error(error),
-        });
+        let (answer, stream) = match answer {
+            Ok(Reply::Value(value)) => (Answer::Ok(value), None),
+            Ok(Reply::Stream(parts)) => {
+                let begins = serde_json::to_value(StreamBegins { stream: 1 });
+                (Answer::Ok(begins.unwrap_or_default()), Some(parts))
+            }
+            Err(error) => (Answer::Error(error), None),
+        };
+        let mut bytes = encode(answer);
         bytes.push(b'\n');
         let written = tokio::time::timeout(IDLE, write.write_all(&bytes)).await;
+        if let Some(parts) = stream {
+            send_parts(parts, &mut write).await?;
+        }
         if too_long || written.is_err() {
             // Where the next line begins is unknown.
+            return Ok(());
+        }
+    }
+}
+
+/// Sends a stream. A client that takes nothing for [`IDLE`] is let go.
+async fn send_parts(
+    mut parts: mpsc::Receiver<Result<Piece, ControlError>>,
+    write: &mut (impl tokio::io::AsyncWrite + Unpin),
+) -> std::io::Result<()> {
+    loop {
+        let (part, bytes) = match parts.recv().await {
+            Some(Ok(Piece::Bytes(bytes))) => (Part::Chunk(bytes.len()), bytes),
+            Some(Ok(Piece::End)) => (Part::End(End {}), Vec::new()),
+            Some(Err(error)) => (Part::Error(error), Vec::new()),
+            None => (Part::Error(unavailable()), Vec::new()),
+        };
+        let mut line = serde_json::to_vec(&part).unwrap_or_default();
+        line.push(b'\n');
+        line.extend_from_slice(&bytes);
+        tokio::time::timeout(IDLE, write.write_all(&line)).await??;
+        if !matches!(part, Part::Chunk(_)) {
             return Ok(());
         }
     }

@@ -6,9 +6,10 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 
 use rustix::fd::OwnedFd;
 use tokio::sync::{mpsc, oneshot};
-use warren_mesh::descriptor::{Descriptor, ServiceAnnouncement};
+use warren_mesh::descriptor::{Descriptor, DescriptorError, ServiceAnnouncement};
 use warren_mesh::identity::NodeAddress;
 use warren_mesh::node::{Counters, NeighbourView, RouteView};
+use warren_mesh::packet::policy::Policy;
 use warren_mesh::transmit::InterfaceId;
 
 use crate::carrier::Carrier;
@@ -30,14 +31,21 @@ pub enum Command {
     RemoveInterface(InterfaceId),
     /// An interface's speed became known, kbit/s.
     SetThroughput(InterfaceId, Option<u32>),
-    /// Show these services to the island.
-    Publish(Vec<ServiceAnnouncement>),
+    /// Show these services to the island. After an error those from before are shown.
+    Publish(
+        Vec<ServiceAnnouncement>,
+        oneshot::Sender<Result<(), DescriptorError>>,
+    ),
+    /// What the island may open here.
+    SetPolicy(Policy),
     /// Ask a node for its descriptor.
     Describe(NodeAddress, oneshot::Sender<Option<Descriptor>>),
     /// This generation is on disk.
     GenerationPersisted(u32),
     /// Accept TCP connections on a port of the node's address (userspace networking).
     Listen(u16, mpsc::Sender<UserStream>),
+    /// Accept no more of them (userspace networking).
+    Unlisten(u16),
     /// Open a TCP connection to a node (userspace networking).
     Connect(
         NodeAddress,

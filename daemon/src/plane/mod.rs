@@ -384,11 +384,10 @@ impl Plane {
             Command::AddInterface(carrier) => self.add_interface(now, *carrier),
             Command::RemoveInterface(id) => self.remove_interface(now, id),
             Command::SetThroughput(id, kbps) => self.node.set_throughput(now, id, None, kbps),
-            Command::Publish(services) => {
-                if let Err(error) = self.node.publish(now, services) {
-                    log::error!("the island is not told of the spaces here: {error}");
-                }
+            Command::Publish(services, reply) => {
+                let _ = reply.send(self.node.publish(now, services));
             }
+            Command::SetPolicy(policy) => self.node.set_policy(policy),
             Command::Describe(of, reply) => {
                 if self.asked.len() >= ASKED_MAX {
                     let _ = reply.send(None);
@@ -403,6 +402,11 @@ impl Plane {
             Command::Listen(port, accepted) => {
                 if let Local::User(user) = &mut self.local {
                     user.listen(port, accepted);
+                }
+            }
+            Command::Unlisten(port) => {
+                if let Local::User(user) = &mut self.local {
+                    user.unlisten(port);
                 }
             }
             Command::Connect(to, port, reply) => {

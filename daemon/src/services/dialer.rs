@@ -10,8 +10,8 @@ use warren_home::{BoxFuture, BoxStream, Dialer, ServiceListing, ServiceName};
 use warren_mesh::identity::NodeAddress;
 use warren_mesh::service::Day;
 
-use super::LocalSpace;
 use super::directory::Directory;
+use super::hosted::Hosted;
 use crate::clock::WallClock;
 use crate::config::Mode;
 use crate::plane::command::{Command, PlaneHandle};
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// See the module.
 #[derive(Debug)]
 pub struct MeshDialer {
-    spaces: Arc<Vec<LocalSpace>>,
+    hosted: Arc<Hosted>,
     directory: Arc<Directory>,
     plane: PlaneHandle,
     clock: WallClock,
@@ -35,7 +35,7 @@ pub struct MeshDialer {
 impl MeshDialer {
     /// A dialer for the home called `name`.
     pub const fn new(
-        spaces: Arc<Vec<LocalSpace>>,
+        hosted: Arc<Hosted>,
         directory: Arc<Directory>,
         plane: PlaneHandle,
         clock: WallClock,
@@ -43,7 +43,7 @@ impl MeshDialer {
         name: String,
     ) -> Self {
         Self {
-            spaces,
+            hosted,
             directory,
             plane,
             clock,
@@ -53,9 +53,9 @@ impl MeshDialer {
     }
 
     async fn dial(&self, service: &ServiceName) -> io::Result<BoxStream> {
-        if let Some(local) = self.spaces.iter().find(|local| local.name == *service) {
+        if let Some(space) = self.hosted.open_one(service) {
             let (ours, theirs) = tokio::io::duplex(IN_PROCESS);
-            tokio::spawn(Arc::clone(&local.space).serve(theirs));
+            tokio::spawn(space.serve(theirs));
             return Ok(Box::new(ours));
         }
         let today = Day::from_unix(self.clock.unix_seconds());
@@ -109,9 +109,11 @@ impl Dialer for MeshDialer {
     }
 
     fn services(&self) -> Vec<ServiceListing> {
-        let local = self.spaces.iter().map(|local| ServiceListing {
+        let spaces = self.hosted.spaces();
+        let open = spaces.iter().filter(|local| local.space.is_some());
+        let local = open.map(|local| ServiceListing {
             service: local.name.clone(),
-            name: local.title.clone(),
+            name: local.record.title.clone(),
             host: self.name.clone(),
         });
         let others = self

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 use crate::config::values::WebAddress;
 use crate::control::server;
@@ -56,14 +57,14 @@ impl Listener {
     }
 
     /// Hands every connection to `serve`, with the address it comes from if it has one, on the current runtime, until
-    /// that ends.
-    pub fn serve<F, S>(self, what: &'static str, serve: S) -> Result<(), DaemonError>
+    /// that ends or the result is aborted.
+    pub fn serve<F, S>(self, what: &'static str, serve: S) -> Result<AbortHandle, DaemonError>
     where
         F: Future<Output = ()> + Send + 'static,
         S: Fn(AnyStream, Option<IpAddr>) -> F + Send + 'static,
     {
         let failed = |error| DaemonError::system("a listening socket", error);
-        match self {
+        let task = match self {
             Self::Tcp(listener) => {
                 let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
                 tokio::spawn(async move {
@@ -74,7 +75,7 @@ impl Listener {
                         Ok((stream, Some(from.ip())))
                     })
                     .await;
-                });
+                })
             }
             Self::Unix(listener) => {
                 let listener = tokio::net::UnixListener::from_std(listener).map_err(failed)?;
@@ -83,10 +84,10 @@ impl Listener {
                         Ok((listener.accept().await?.0, None))
                     })
                     .await;
-                });
+                })
             }
-        }
-        Ok(())
+        };
+        Ok(task.abort_handle())
     }
 }
 

@@ -1,60 +1,53 @@
-//! The spaces hosted here, the page people open, and the streams between them: in this process for our own spaces, over
+//! The spaces hosted here and what the owner does with them, the page people open, and the streams between them: in this process for our own spaces, over
 //! the mesh for others'. Knows nothing of events or people; hands connections over.
 
 mod dialer;
 mod directory;
+pub mod folders;
+pub mod hosted;
 mod listen;
+pub mod manage;
+pub mod reading;
+pub mod record;
 
-use std::path::Path;
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
 use warren_home::{Home, HomeConfig, ServiceName};
-use warren_mesh::descriptor::ServiceAnnouncement;
 use warren_mesh::identity::NodeAddress;
-use warren_mesh::service::ServiceSigner;
-use warren_space::{Limits, Space, SpaceConfig};
+use warren_mesh::packet::policy::Policy;
 
 use crate::clock::WallClock;
 use crate::config::values::WebAddress;
-use crate::config::{self, Config, Mode};
+use crate::config::{Config, Mode};
 use crate::control::protocol;
 use crate::error::DaemonError;
 use crate::keys;
-use crate::plane::command::{Command, PlaneHandle};
+use crate::plane::command::PlaneHandle;
 use dialer::MeshDialer;
 use directory::Directory;
+use folders::Folders;
+use hosted::{Hosted, LocalSpace};
 pub use listen::Listener;
-
-/// Connections that may wait to be taken by a space.
-const WAITING_MAX: usize = 16;
-
-/// A space hosted here.
-#[derive(Debug)]
-pub struct LocalSpace {
-    name: ServiceName,
-    signer: ServiceSigner,
-    title: String,
-    port: u16,
-    visible: bool,
-    space: Arc<Space>,
-}
+use manage::{Manager, SERVICE_KEY};
+use reading::Reading;
+use record::SpaceRecord;
 
 /// Spaces that are open and sockets that are bound, before privileges are dropped and before anything is served.
 #[derive(Debug)]
 pub struct Prepared {
     spaces: Vec<LocalSpace>,
-    space_listeners: Vec<(usize, Listener)>,
+    space_listeners: Vec<(String, Listener)>,
     web: Vec<(WebAddress, Listener)>,
 }
 
 /// Binds what the configuration names. With TUN the node's address must be there already.
 pub fn bind(config: &Config, address: NodeAddress) -> Result<Prepared, DaemonError> {
     let mut space_listeners = Vec::new();
-    for (index, space) in config.space.iter().enumerate() {
+    for space in &config.space {
         if config.network.mode == Mode::Tun && space.visible {
             let at = (address.to_ipv6(), space.port.get_ref().get()).into();
-            space_listeners.push((index, Listener::tcp(at)?));
+            space_listeners.push((space.id.get_ref().0.clone(), Listener::tcp(at)?));
         }
     }
     let web = config
@@ -71,54 +64,94 @@ pub fn bind(config: &Config, address: NodeAddress) -> Result<Prepared, DaemonErr
 }
 
 impl Prepared {
-    /// Opens the spaces' files and keys. Blocks.
+    /// Opens the spaces' files and keys: those of the configuration, then those that commands made. Blocks.
     pub fn open_spaces(&mut self, config: &Config, clock: &WallClock) -> Result<(), DaemonError> {
+        let folders = Folders::new(config.state.join("spaces"));
+        folders.tidy()?;
         for space in &config.space {
-            self.spaces.push(open_space(&config.state, space, clock)?);
+            let id = &space.id.get_ref().0;
+            let record = SpaceRecord {
+                title: space.name.0.clone(),
+                about: String::new(),
+                visible: space.visible,
+                port: space.port.get_ref().get(),
+                owner: space.owner.map(|owner| owner.0),
+                quota_mib: record::QUOTA_MIB,
+                closed: false,
+            };
+            let key = keys::service_file(&config.state, id);
+            let opened = hosted::open(id, folders.of(id), &key, record, true, clock)?;
+            log::info!("space {id}: {}.warren", opened.name);
+            self.spaces.push(opened);
+        }
+        for id in folders.with(record::FILE)? {
+            if self.spaces.iter().any(|space| space.id == id) {
+                log::error!(
+                    "a command made the space {id}, and the configuration has one of this id: the latter is served; give it another id"
+                );
+                continue;
+            }
+            // One that cannot be opened does not keep the others away from people.
+            match open_made(&folders, &id, clock) {
+                Ok(opened) => {
+                    log::info!("space {id}: {}.warren", opened.name);
+                    self.spaces.push(opened);
+                }
+                Err(error) => log::error!("{error}"),
+            }
         }
         Ok(())
     }
 
-    /// Runs everything on the current runtime.
-    pub fn start(
+    /// Runs everything on the current runtime. `policy`: what the owner opened to the island.
+    pub async fn start(
         self,
         config: &Config,
         address: NodeAddress,
+        policy: Policy,
         plane: &PlaneHandle,
         clock: &WallClock,
     ) -> Result<Services, DaemonError> {
-        let spaces = Arc::new(self.spaces);
-        for (index, listener) in self.space_listeners {
-            let space = Arc::clone(&spaces[index].space);
-            listener.serve("space", move |io, _| Arc::clone(&space).serve(io))?;
-        }
-        if config.network.mode == Mode::Userspace {
-            for space in spaces.iter().filter(|space| space.visible) {
-                let (accepted, mut streams) = mpsc::channel(WAITING_MAX);
-                send(plane, Command::Listen(space.port, accepted));
-                let space = Arc::clone(&space.space);
-                tokio::spawn(async move {
-                    while let Some(stream) = streams.recv().await {
-                        tokio::spawn(Arc::clone(&space).serve(stream));
-                    }
-                });
+        let mode = config.network.mode;
+        let hosted = Arc::new(Hosted::new(
+            self.spaces,
+            policy,
+            address,
+            mode,
+            plane.clone(),
+        ));
+        let mut listeners: HashMap<String, Listener> = self.space_listeners.into_iter().collect();
+        for space in hosted.spaces().iter().filter(|space| space.is_shown()) {
+            let Some(running) = &space.space else {
+                continue;
+            };
+            let listener = match listeners.remove(&space.id) {
+                Some(listener) => Ok(Some(listener)),
+                None => hosted.bind(space.record.port),
+            };
+            let served =
+                listener.and_then(|listener| hosted.serve(running, space.record.port, listener));
+            match served {
+                Ok(door) => hosted.put(LocalSpace {
+                    door: Some(Arc::new(door)),
+                    ..space.clone()
+                }),
+                Err(error) => log::error!("space {}: {error}", space.id),
             }
         }
-        let announcements = announcements(&spaces, address);
-        send(plane, Command::Publish(announcements));
+        if let Err(error) = hosted.announce().await {
+            log::error!("the island is not told of the spaces here: {error}");
+        }
         let directory = Directory::new(plane.clone());
         let dialer = Arc::new(MeshDialer::new(
-            Arc::clone(&spaces),
+            Arc::clone(&hosted),
             Arc::clone(&directory),
             plane.clone(),
             clock.clone(),
-            config.network.mode,
+            mode,
             config.name.0.clone(),
         ));
-        for space in spaces.iter() {
-            let fetcher = Arc::clone(&dialer) as Arc<dyn warren_space::Fetcher>;
-            space.space.set_fetcher(fetcher);
-        }
+        hosted.set_dialer(&dialer);
         let mut home = None;
         if !self.web.is_empty() {
             let opened = open_home(config, dialer, clock)?;
@@ -132,49 +165,38 @@ impl Prepared {
             home = Some(opened);
         }
         Ok(Services {
-            spaces,
+            reading: Reading::new(config.state.join("home")),
+            manager: Manager::new(Arc::clone(&hosted), &config.state, clock),
+            hosted,
             home,
             directory,
-            address,
         })
     }
 }
 
-fn open_space(
-    state: &Path,
-    space: &config::Space,
-    clock: &WallClock,
-) -> Result<LocalSpace, DaemonError> {
-    let id = &space.id.get_ref().0;
-    let failed = |reason: String| DaemonError::Service {
-        what: format!("the space {id}"),
-        reason,
-    };
-    let signer = keys::service(state, id)?;
-    let service = signer.service().to_string();
-    let owner = space.owner.map(|owner| owner.0);
-    let clock = clock.clone();
-    let opened = Space::open(
-        SpaceConfig {
-            dir: state.join("spaces").join(id),
-            name: space.name.0.clone(),
-            about: String::new(),
-            service: service.clone(),
-            owner,
-            limits: Limits::default(),
-        },
-        Arc::new(move || clock.unix_seconds()),
-    )
-    .map_err(|error| failed(error.to_string()))?;
-    log::info!("space {id}: {service}.warren");
-    Ok(LocalSpace {
-        name: ServiceName::parse(&service).ok_or_else(|| failed("its key has no name".into()))?,
-        signer,
-        title: space.name.0.clone(),
-        port: space.port.get_ref().get(),
-        visible: space.visible,
-        space: opened,
-    })
+/// Opens a space that a command made. One whose events cannot be opened is still one of this box.
+fn open_made(folders: &Folders, id: &str, clock: &WallClock) -> Result<LocalSpace, DaemonError> {
+    let directory = folders.of(id);
+    let record = SpaceRecord::load(&directory)?.ok_or_else(|| DaemonError::missing(&directory))?;
+    let key = directory.join(SERVICE_KEY);
+    match hosted::open(id, directory.clone(), &key, record.clone(), false, clock) {
+        Ok(opened) => Ok(opened),
+        Err(error) => {
+            log::error!("{error}");
+            let signer = keys::service(&key)?;
+            let name = ServiceName::parse(&signer.service().to_string());
+            Ok(LocalSpace {
+                id: id.to_owned(),
+                name: name.ok_or(error)?,
+                signer: Arc::new(signer),
+                record,
+                configured: false,
+                directory,
+                space: None,
+                door: None,
+            })
+        }
+    }
 }
 
 fn open_home(
@@ -197,54 +219,31 @@ fn open_home(
     })
 }
 
-fn announcements(spaces: &[LocalSpace], address: NodeAddress) -> Vec<ServiceAnnouncement> {
-    spaces
-        .iter()
-        .filter(|space| space.visible)
-        .filter_map(|space| {
-            space
-                .signer
-                .announce(&address, space.port, &space.title)
-                .inspect_err(|error| log::error!("space {}: not announced: {error}", space.title))
-                .ok()
-        })
-        .collect()
-}
-
-fn send(plane: &PlaneHandle, command: Command) {
-    if let Err(error) = plane.send(command) {
-        log::error!("{error}");
-    }
-}
-
 /// What runs.
 #[derive(Debug)]
 pub struct Services {
-    spaces: Arc<Vec<LocalSpace>>,
+    /// What the owner does with spaces.
+    pub manager: Manager,
+    /// All of it, for exports and backups.
+    pub reading: Reading,
+    hosted: Arc<Hosted>,
     home: Option<Arc<Home>>,
     directory: Arc<Directory>,
-    address: NodeAddress,
 }
 
 impl Services {
     /// Spaces hosted here and those that others show.
     pub async fn view(&self) -> Vec<protocol::Space> {
         self.directory.refresh_for_a_moment().await;
-        let local = self.spaces.iter().map(|local| {
-            let summary = local.space.summary();
-            protocol::Space {
-                service: local.name.to_string(),
-                title: local.title.clone(),
-                host: self.address.to_string(),
-                port: local.port,
-                local: true,
-                figures: Some(protocol::SpaceFigures {
-                    members: summary.members as u64,
-                    channels: summary.channels as u64,
-                    events: summary.events,
-                    bytes: summary.bytes,
-                }),
-            }
+        let spaces = self.hosted.spaces();
+        let open = spaces.iter().filter(|local| local.space.is_some());
+        let local = open.map(|local| protocol::Space {
+            service: local.name.to_string(),
+            title: local.record.title.clone(),
+            host: self.hosted.address.to_string(),
+            port: local.record.port,
+            local: true,
+            figures: manage::figures(local),
         });
         let others = self
             .directory
@@ -266,10 +265,10 @@ impl Services {
         if let Some(home) = self.home.clone() {
             let _ = tokio::task::spawn_blocking(move || home.close()).await;
         }
-        let spaces = Arc::clone(&self.spaces);
+        let spaces = self.hosted.spaces();
         let closed = tokio::task::spawn_blocking(move || {
-            for space in spaces.iter() {
-                space.space.close();
+            for running in spaces.iter().filter_map(|space| space.space.as_ref()) {
+                running.space.close();
             }
         });
         if closed.await.is_err() {

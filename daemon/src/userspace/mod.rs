@@ -115,6 +115,18 @@ impl UserNet {
         self.refill(port);
     }
 
+    /// Accepts no more connections on `port`; those that are open stay.
+    pub fn unlisten(&mut self, port: u16) {
+        self.listeners.remove(&port);
+        for connection in &self.connections {
+            if matches!(connection.state, State::Listening(p) if p == port) {
+                self.sockets
+                    .get_mut::<tcp::Socket<'_>>(connection.handle)
+                    .abort();
+            }
+        }
+    }
+
     /// Opens a connection; the answer goes to `reply`.
     pub fn connect(
         &mut self,
@@ -229,6 +241,9 @@ impl UserNet {
 
     /// Keeps [`BACKLOG`] sockets waiting on a port.
     fn refill(&mut self, port: u16) {
+        if !self.listeners.contains_key(&port) {
+            return;
+        }
         let waiting = self
             .connections
             .iter()

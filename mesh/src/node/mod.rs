@@ -43,7 +43,7 @@ use crate::identity::{MeshIdentity, NodeAddress};
 use crate::link::{FrameType, GroupSender, LinkParty};
 use crate::packet::bucket::TokenBucket;
 use crate::packet::icmpv6;
-use crate::packet::policy::Gate;
+use crate::packet::policy::{Gate, Policy};
 use crate::rng::NodeRng;
 use crate::routing::LinkId;
 use crate::routing::anchor::AnchorRecord;
@@ -383,6 +383,11 @@ impl Node {
         let described = self.describe_self(services);
         self.pump(now);
         described
+    }
+
+    /// Changes what the island may open here; flows that are known stay.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.gate.set_policy(policy);
     }
 
     /// Asks a node for its descriptor; an [`Event::Descriptor`] or [`Event::DescriptorTimeout`] follows.

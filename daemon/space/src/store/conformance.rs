@@ -59,6 +59,18 @@ fn all(
     }
 }
 
+/// Everything, part by part.
+fn walked(store: &dyn Store) -> Vec<EventId> {
+    let mut ids = Vec::new();
+    let mut part = Some(0);
+    while let Some(number) = part {
+        let walked = store.walk(number).unwrap();
+        ids.extend(walked.events.iter().map(|event| event.event.id));
+        part = walked.next;
+    }
+    ids
+}
+
 fn basics(store: &dyn Store) {
     let first = stored(1, 9, 100, &[&["h", "c"]], "first");
     let second = stored(2, 9, 101, &[&["h", "c"], &["expiration", "500"]], "second");
@@ -345,6 +357,7 @@ proptest! {
                 prop_assert_eq!(all(&store, filter, without, 0, page), all(&plain, filter, without, 0, 1000));
             }
         }
+        prop_assert_eq!(walked(&store), walked(&plain));
         for id in &added {
             prop_assert_eq!(store.get(id).unwrap(), plain.get(id).unwrap());
         }

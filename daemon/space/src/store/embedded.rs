@@ -2,6 +2,8 @@
 //!
 //! Order of locks: `upkeep`, then `layout`, then `index`, then `tail`; the journal locks for itself.
 
+mod walk;
+
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -11,7 +13,7 @@ use nostr::event::EventId;
 use super::index::{Index, number};
 use super::index_search::Found;
 use super::tail::{Tail, Waiting, address, answers, newer};
-use super::{Appended, Cursor, Page, Query, Stats, Store, StoreError};
+use super::{Appended, Cursor, Page, Query, Stats, Store, StoreError, Walked};
 use crate::disk::Disk;
 use crate::journal::segment::RecordKind;
 use crate::journal::{Journal, Position};
@@ -472,6 +474,10 @@ impl Store for EmbeddedStore {
             .filter(|event| kinds.contains(&event.event.kind.as_u16()))
             .for_each(each);
         Ok(())
+    }
+
+    fn walk(&self, part: u32) -> Result<Walked, StoreError> {
+        self.walk_segment(part)
     }
 
     fn expired(&self, now: u64, limit: usize) -> Result<Vec<EventId>, StoreError> {

@@ -81,6 +81,15 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
+/// A part of everything.
+#[derive(Debug, Default)]
+pub struct Walked {
+    /// In the order in which they came.
+    pub events: Vec<Arc<StoredEvent>>,
+    /// Where to go on; `None` when there is nothing more.
+    pub next: Option<u32>,
+}
+
 /// How much a store holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stats {
@@ -119,6 +128,10 @@ pub trait Store: Send + Sync {
 
     /// Calls `each` for all events of these kinds in the order in which they came.
     fn replay(&self, kinds: &[u16], each: &mut dyn FnMut(&StoredEvent)) -> Result<(), StoreError>;
+
+    /// Everything in the order in which it came, a part at a time: 0 begins. What was there before the first part and is
+    /// neither replaced nor erased by the last one is given once.
+    fn walk(&self, part: u32) -> Result<Walked, StoreError>;
 
     /// Some of the events that expired (NIP-40).
     fn expired(&self, now: u64, limit: usize) -> Result<Vec<EventId>, StoreError>;

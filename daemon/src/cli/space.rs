@@ -1,0 +1,371 @@
+//! `warrend space ...`: what the owner does with spaces of this box.
+
+use std::path::PathBuf;
+
+use lexopt::{Arg, Parser, ValueExt};
+
+use super::show::{self, Options};
+use super::{Connection, table, usage};
+use crate::config::DEFAULT_FILE;
+use crate::control::client;
+use crate::control::protocol::{HostedSpace, Request, SpaceState};
+use crate::error::DaemonError;
+use crate::transfer::archive;
+use crate::transfer::incoming::Place;
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make one.
+    Create,
+    /// All, with their settings.
+    List,
+    /// One, with its settings.
+    Show,
+    /// Change settings.
+    Set,
+    /// Remove one.
+    Remove,
+    /// Into one file.
+    Export,
+    /// Out of one file.
+    Import,
+}
+
+/// A whole command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    action: Action,
+    /// What stands without an option.
+    words: Vec<String>,
+    about: Option<String>,
+    title: Option<String>,
+    visible: Option<bool>,
+    closed: Option<bool>,
+    port: Option<u16>,
+    owner: Option<String>,
+    quota_mib: Option<u32>,
+    yes: bool,
+    moves: bool,
+    json: bool,
+    connection: Connection,
+}
+
+/// Reads what follows `warrend space`.
+pub fn parse(parser: &mut Parser) -> Result<Task, DaemonError> {
+    let action = match parser.next().map_err(usage)? {
+        Some(Arg::Value(word)) => word.string().map_err(usage)?,
+        _ => String::new(),
+    };
+    let action = match action.as_str() {
+        "create" => Action::Create,
+        "list" => Action::List,
+        "show" => Action::Show,
+        "set" => Action::Set,
+        "remove" => Action::Remove,
+        "export" => Action::Export,
+        "import" => Action::Import,
+        _ => {
+            return Err(usage(
+                "`warrend space` needs one of create, list, show, set, remove, export, import",
+            ));
+        }
+    };
+    let mut task = Task {
+        action,
+        words: Vec::new(),
+        about: None,
+        title: None,
+        visible: None,
+        closed: None,
+        port: None,
+        owner: None,
+        quota_mib: None,
+        yes: false,
+        moves: false,
+        json: false,
+        connection: Connection::default(),
+    };
+    while let Some(argument) = parser.next().map_err(usage)? {
+        let sets = task.action == Action::Set;
+        let creates = task.action == Action::Create;
+        let known = match argument {
+            Arg::Long("control") => {
+                task.connection.control = Some(PathBuf::from(parser.value().map_err(usage)?));
+                true
+            }
+            Arg::Long("config") => {
+                task.connection.config = Some(PathBuf::from(parser.value().map_err(usage)?));
+                true
+            }
+            Arg::Long("json") => {
+                task.json = true;
+                true
+            }
+            Arg::Long("visible") if creates => {
+                task.visible = Some(true);
+                true
+            }
+            Arg::Long("visible") => {
+                task.visible = Some(yes_or_no(parser, "visible")?);
+                sets
+            }
+            Arg::Long("closed") => {
+                task.closed = Some(yes_or_no(parser, "closed")?);
+                sets
+            }
+            Arg::Long("about") => {
+                task.about = Some(text(parser)?);
+                sets || creates
+            }
+            Arg::Long("name") => {
+                task.title = Some(text(parser)?);
+                sets
+            }
+            Arg::Long("quota") => {
+                let words = text(parser)?;
+                let number = words
+                    .parse()
+                    .map_err(|_| usage("--quota needs a number of MiB"))?;
+                task.quota_mib = Some(number);
+                sets
+            }
+            Arg::Long("port") => {
+                let words = text(parser)?;
+                let port = words
+                    .parse()
+                    .map_err(|_| usage("--port needs a number from 1024 to 65535"))?;
+                task.port = Some(port);
+                creates
+            }
+            Arg::Long("owner") => {
+                task.owner = Some(text(parser)?);
+                creates
+            }
+            Arg::Long("yes") => {
+                task.yes = true;
+                task.action == Action::Remove
+            }
+            Arg::Long("move") => {
+                task.moves = true;
+                task.action == Action::Export
+            }
+            Arg::Value(word) => {
+                task.words.push(word.string().map_err(usage)?);
+                true
+            }
+            other => return Err(usage(other.unexpected())),
+        };
+        if !known {
+            return Err(usage("this `warrend space` command has no such option"));
+        }
+    }
+    task.check()
+}
+
+fn text(parser: &mut Parser) -> Result<String, DaemonError> {
+    parser.value().map_err(usage)?.string().map_err(usage)
+}
+
+fn yes_or_no(parser: &mut Parser, option: &str) -> Result<bool, DaemonError> {
+    match text(parser)?.as_str() {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err(usage(format!("--{option} needs `yes` or `no`"))),
+    }
+}
+
+impl Task {
+    fn check(self) -> Result<Self, DaemonError> {
+        let (words, names) = match self.action {
+            Action::Create => (1, "a title, such as \"Garden club\""),
+            Action::List => (0, "no name"),
+            Action::Show | Action::Set => (1, "the name of a space"),
+            Action::Remove => (1, "the name of a space"),
+            Action::Export => (2, "the name of a space and a file"),
+            Action::Import => (1, "a file"),
+        };
+        if self.words.len() != words {
+            return Err(usage(format!("this `warrend space` command needs {names}")));
+        }
+        if self.action == Action::Remove && !self.yes {
+            return Err(usage(format!(
+                "removing {:?} deletes its messages, files and keys from this box for good; say so with --yes (`warrend space export` keeps a copy)",
+                self.words[0]
+            )));
+        }
+        Ok(self)
+    }
+
+    /// Has the daemon do it; what to print.
+    pub fn perform(self) -> Result<String, DaemonError> {
+        let options = Options {
+            socket: self.connection.socket()?,
+            json: self.json,
+        };
+        let word = |n: usize| self.words.get(n).cloned().unwrap_or_default();
+        match self.action {
+            Action::Create => {
+                let request = Request::SpaceCreate {
+                    title: word(0),
+                    about: self.about.unwrap_or_default(),
+                    visible: self.visible.unwrap_or(false),
+                    port: self.port,
+                    owner: self.owner,
+                };
+                show::ask(&request, &options, created)
+            }
+            Action::List => show::ask(&Request::SpaceList {}, &options, list),
+            Action::Show => {
+                let all: Vec<HostedSpace> = client::ask(&options.socket, &Request::SpaceList {})?;
+                let wanted = word(0);
+                let named = |space: &&HostedSpace| {
+                    space.id == wanted
+                        || space.service == wanted.trim_end_matches(".warren")
+                        || space.title == wanted
+                };
+                let found = all.iter().find(named).ok_or_else(|| {
+                    DaemonError::Refused(format!(
+                        "there is no space {wanted:?} here; `warrend space list` shows what there is"
+                    ))
+                })?;
+                show::render(found, &options, details)
+            }
+            Action::Set => {
+                let request = Request::SpaceSet {
+                    space: word(0),
+                    title: self.title,
+                    about: self.about,
+                    visible: self.visible,
+                    quota_mib: self.quota_mib,
+                    closed: self.closed,
+                };
+                show::ask(&request, &options, details)
+            }
+            Action::Remove => {
+                let request = Request::SpaceRemove { space: word(0) };
+                show::ask(&request, &options, |space: &HostedSpace| {
+                    format!(
+                        "{} is removed, with all that belonged to it.\n",
+                        space.title
+                    )
+                })
+            }
+            Action::Export => {
+                if self.moves {
+                    let request = Request::SpaceSet {
+                        space: word(0),
+                        title: None,
+                        about: None,
+                        visible: None,
+                        quota_mib: None,
+                        closed: Some(true),
+                    };
+                    let _: HostedSpace = client::ask(&options.socket, &request)?;
+                }
+                let file = PathBuf::from(word(1));
+                let summary = archive::export(&options.socket, &word(0), &file)?;
+                let moved = if self.moves {
+                    format!(
+                        "The space is closed here. When it runs on the other box, remove it: warrend space remove {} --yes\n",
+                        summary.id
+                    )
+                } else {
+                    String::new()
+                };
+                Ok(format!(
+                    "{}: {} messages and more, {} files are in {}.\n                     Who has this file has the space: it holds its keys. Keep it from others, and never let two boxes serve it.\n{moved}",
+                    summary.title,
+                    summary.events,
+                    summary.files,
+                    file.display()
+                ))
+            }
+            Action::Import => {
+                let file = PathBuf::from(word(0));
+                let config = self
+                    .connection
+                    .config
+                    .unwrap_or_else(|| DEFAULT_FILE.into());
+                let summary = archive::import(&Place::find(&config)?, &file)?;
+                Ok(format!(
+                    "{} is here as {}: {} messages and more, {} files. Its address and its invitations stay as they were.\n                     The box it came from must not serve it any more.\n",
+                    summary.title, summary.id, summary.events, summary.files
+                ))
+            }
+        }
+    }
+}
+
+fn created(space: &HostedSpace) -> String {
+    let who = match &space.owner {
+        Some(_) => "Its owner may do everything in it.",
+        None => "It has no owner: every member may make channels.",
+    };
+    format!("{} is there. {who}\n\n{}", space.title, details(space))
+}
+
+fn details(space: &HostedSpace) -> String {
+    let yes = |set: bool| if set { "yes" } else { "no" }.to_owned();
+    let row = |key: &str, value: String| vec![key.to_owned(), value];
+    let mut rows = vec![
+        row("id", space.id.clone()),
+        row("about", space.about.replace('\n', " ")),
+        row("address", format!("ws://{}.warren/", space.service)),
+        row("state", state(space).to_owned()),
+        row("visible", yes(space.visible)),
+        row("port", space.port.to_string()),
+        row(
+            "owner",
+            space.owner.clone().unwrap_or_else(|| "nobody".into()),
+        ),
+        row("quota", format!("{} MiB", space.quota_mib)),
+        row("in the configuration", yes(space.configured)),
+    ];
+    if let Some(figures) = &space.figures {
+        rows.push(row("members", figures.members.to_string()));
+        rows.push(row("channels", figures.channels.to_string()));
+        rows.push(row(
+            "stored",
+            format!(
+                "{} messages and more, {} KiB",
+                figures.events,
+                figures.bytes.div_ceil(1024)
+            ),
+        ));
+    }
+    table::render(&["name", &space.title], &rows)
+}
+
+const fn state(space: &HostedSpace) -> &'static str {
+    match space.state {
+        SpaceState::Open => "open",
+        SpaceState::Closed => "closed",
+        SpaceState::Failed => "failed",
+    }
+}
+
+#[allow(clippy::ptr_arg)] // The shape of the answer.
+fn list(spaces: &Vec<HostedSpace>) -> String {
+    let rows: Vec<Vec<String>> = spaces
+        .iter()
+        .map(|space| {
+            let members = space
+                .figures
+                .map_or("-".to_owned(), |figures| figures.members.to_string());
+            vec![
+                space.id.clone(),
+                space.title.clone(),
+                state(space).to_owned(),
+                if space.visible { "yes" } else { "no" }.to_owned(),
+                space.port.to_string(),
+                members,
+                format!("{}.warren", space.service),
+            ]
+        })
+        .collect();
+    let head = [
+        "ID", "NAME", "STATE", "VISIBLE", "PORT", "MEMBERS", "SERVICE",
+    ];
+    table::render(&head, &rows)
+}

@@ -1,0 +1,250 @@
+//! What is kept of a space that a command made: `space.toml`, version 1, in the space's directory.
+//!
+//! | key | value |
+//! |---|---|
+//! | `version` | 1 |
+//! | `name` | the title, 1 to 64 bytes |
+//! | `about` | a sentence, at most 500 bytes |
+//! | `visible` | whether the island is told of it |
+//! | `port` | TCP port at the node's address, from 1024 on |
+//! | `owner` | public key, 64 hexadecimal digits; left out: nobody |
+//! | `quota_mib` | MiB of events it may keep |
+//! | `closed` | whether it has moved to another box |
+
+use std::path::Path;
+
+use nostr::key::PublicKey;
+use nostr::nips::nip19::FromBech32;
+use serde::{Deserialize, Serialize};
+
+use crate::config::values::{Owner, Title};
+use crate::control::protocol::{ControlError, ErrorCode};
+use crate::error::DaemonError;
+use crate::store;
+
+/// The file's name.
+pub const FILE: &str = "space.toml";
+/// Longest file, bytes.
+pub const FILE_MAX: u64 = 16 * 1024;
+/// First port that needs no privilege.
+pub const PORT_MIN: u16 = 1024;
+/// MiB of events a space may keep, unless something else is said.
+pub const QUOTA_MIB: u32 = 4096;
+/// Longest sentence about a space, bytes.
+const ABOUT_MAX: usize = 500;
+const VERSION: u8 = 1;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpaceRecord {
+    /// The title.
+    pub title: String,
+    /// A sentence about it.
+    pub about: String,
+    /// Whether the island is told of it.
+    pub visible: bool,
+    /// TCP port at the node's address.
+    pub port: u16,
+    /// Who may do everything.
+    pub owner: Option<PublicKey>,
+    /// MiB of events it may keep.
+    pub quota_mib: u32,
+    /// Whether it has moved to another box.
+    pub closed: bool,
+}
+
+/// The file as it is written.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u8,
+    name: String,
+    #[serde(default)]
+    about: String,
+    #[serde(default)]
+    visible: bool,
+    port: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
+    #[serde(default = "quota")]
+    quota_mib: u32,
+    #[serde(default)]
+    closed: bool,
+}
+
+const fn quota() -> u32 {
+    QUOTA_MIB
+}
+
+fn bad(what: &str, expected: &str) -> ControlError {
+    ControlError {
+        code: ErrorCode::BadValue,
+        args: vec![what.to_owned(), expected.to_owned()],
+    }
+}
+
+impl SpaceRecord {
+    /// Whether every value is one that a space can have.
+    pub fn check(&self) -> Result<(), ControlError> {
+        if self.title.parse::<Title>().is_err() || self.title.trim().is_empty() {
+            return Err(bad(
+                "name",
+                "1 to 64 bytes of text without control characters",
+            ));
+        }
+        let is_control = |c: char| c.is_control() && c != '\n';
+        if self.about.len() > ABOUT_MAX || self.about.contains(is_control) {
+            return Err(bad(
+                "about",
+                "at most 500 bytes of text without control characters",
+            ));
+        }
+        if self.port < PORT_MIN {
+            return Err(bad("port", "a number from 1024 to 65535"));
+        }
+        if self.quota_mib == 0 {
+            return Err(bad("quota", "a number of MiB, 1 or more"));
+        }
+        Ok(())
+    }
+
+    /// The text of the file.
+    pub fn render(&self) -> String {
+        let file = File {
+            version: VERSION,
+            name: self.title.clone(),
+            about: self.about.clone(),
+            visible: self.visible,
+            port: self.port,
+            owner: self.owner.map(|owner| owner.to_hex()),
+            quota_mib: self.quota_mib,
+            closed: self.closed,
+        };
+        toml::to_string(&file).unwrap_or_default()
+    }
+
+    /// Reads the text of a file; `None` if it is none of this version.
+    pub fn parse(text: &str) -> Option<Self> {
+        let file: File = toml::from_str(text).ok()?;
+        let owner = match &file.owner {
+            Some(text) => Some(text.parse::<Owner>().ok()?.0),
+            None => None,
+        };
+        let record = Self {
+            title: file.name,
+            about: file.about,
+            visible: file.visible,
+            port: file.port,
+            owner,
+            quota_mib: file.quota_mib,
+            closed: file.closed,
+        };
+        (file.version == VERSION && record.check().is_ok()).then_some(record)
+    }
+
+    /// The record in a space's directory; `None` if there is no file.
+    pub fn load(directory: &Path) -> Result<Option<Self>, DaemonError> {
+        let path = directory.join(FILE);
+        let Some(bytes) = store::read(&path, FILE_MAX)? else {
+            return Ok(None);
+        };
+        let record = std::str::from_utf8(&bytes).ok().and_then(Self::parse);
+        record.map(Some).ok_or(DaemonError::Format {
+            path,
+            expected: "the record of a space in the form this version writes",
+        })
+    }
+
+    /// Writes it into a space's directory. Returns once it is on disk.
+    pub fn save(&self, directory: &Path) -> Result<(), DaemonError> {
+        store::replace(&directory.join(FILE), self.render().as_bytes())
+    }
+}
+
+/// A person's public key as people write it: 64 hexadecimal digits or `npub1...` (NIP-19).
+pub fn parse_owner(text: &str) -> Result<PublicKey, ControlError> {
+    let key = match PublicKey::from_bech32(text) {
+        Ok(key) => key.to_hex(),
+        Err(_) => text.to_ascii_lowercase(),
+    };
+    key.parse::<Owner>().map(|owner| owner.0).map_err(|_| {
+        bad(
+            "owner",
+            "a public key: 64 hexadecimal digits or npub1...; a secret key (nsec1...) never leaves its owner",
+        )
+    })
+}
+
+/// What the files of something called `title` are called: its letters and digits, in lower case.
+pub fn slug(title: &str) -> String {
+    let mut id = String::new();
+    for c in title.chars() {
+        if c.is_ascii_alphanumeric() {
+            id.push(c.to_ascii_lowercase());
+        } else if !id.is_empty() && !id.ends_with('-') {
+            id.push('-');
+        }
+        if id.len() >= 24 {
+            break;
+        }
+    }
+    let id = id.trim_end_matches('-');
+    if id.is_empty() {
+        String::from("space")
+    } else {
+        id.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> SpaceRecord {
+        SpaceRecord {
+            title: "Garden \"club\"".into(),
+            about: "Beans\nand peas".into(),
+            visible: true,
+            port: 7447,
+            owner: Some(nostr::key::Keys::generate().public_key()),
+            quota_mib: 12,
+            closed: false,
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back_and_other_versions_do_not() {
+        let record = record();
+        let text = record.render();
+        assert_eq!(SpaceRecord::parse(&text), Some(record));
+        assert_eq!(
+            SpaceRecord::parse(&text.replace("version = 1", "version = 2")),
+            None
+        );
+        assert_eq!(SpaceRecord::parse(&format!("{text}colour = 1\n")), None);
+        assert_eq!(
+            SpaceRecord::parse(&text.replace("port = 7447", "port = 80")),
+            None
+        );
+    }
+
+    #[test]
+    fn an_owner_is_named_by_digits_or_by_npub_and_never_by_a_secret_key() {
+        use nostr::nips::nip19::ToBech32;
+        let keys = nostr::key::Keys::generate();
+        let key = keys.public_key();
+        assert_eq!(parse_owner(&key.to_hex().to_uppercase()), Ok(key));
+        assert_eq!(parse_owner(&key.to_bech32().unwrap()), Ok(key));
+        let secret = keys.secret_key().to_bech32().unwrap();
+        assert_eq!(parse_owner(&secret).unwrap_err().code, ErrorCode::BadValue);
+    }
+
+    #[test]
+    fn every_title_makes_a_name_for_files() {
+        assert_eq!(slug("Garden club"), "garden-club");
+        assert_eq!(slug("  ../../etc/passwd "), "etc-passwd");
+        assert_eq!(slug("Сад"), "space");
+        let long = slug(&"long ".repeat(20));
+        assert!(long.parse::<crate::config::values::SpaceId>().is_ok());
+    }
+}

@@ -1,0 +1,172 @@
+//! Where a backup keeps bytes: each in a file that is named by its hash (BLAKE3, 64 hexadecimal digits) and never
+//! changes, `objects/ab/HASH`, for its owner's eyes alone. What is there already is not written again.
+
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::DaemonError;
+use crate::store;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Objects {
+    root: PathBuf,
+    /// Written or looked at in this run: then their bytes are known to be there.
+    pub written: u64,
+}
+
+/// Whether this is the name of an object.
+pub fn is_hash(name: &str) -> bool {
+    name.len() == 64
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+impl Objects {
+    /// Below the directory of a backup.
+    pub fn new(backup: &Path) -> Self {
+        Self {
+            root: backup.join("objects"),
+            written: 0,
+        }
+    }
+
+    fn path(&self, hash: &str) -> PathBuf {
+        self.root.join(hash.get(..2).unwrap_or("_")).join(hash)
+    }
+
+    /// Whether an object of this length is there.
+    pub fn has(&self, hash: &str, size: u64) -> bool {
+        fs::metadata(self.path(hash)).is_ok_and(|found| found.len() == size)
+    }
+
+    /// Takes bytes; their hash and length, once they are on disk.
+    pub fn put(&mut self, bytes: &mut dyn Read) -> Result<(String, u64), DaemonError> {
+        store::make_dir(&self.root)?;
+        let half = self.root.join("half.new");
+        let failed = |error| DaemonError::file("write", &half, error);
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&half)
+            .map_err(failed)?;
+        let mut hasher = blake3::Hasher::new();
+        let mut size = 0;
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let read = bytes.read(&mut buffer).map_err(failed)?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(&buffer[..read]);
+            file.write_all(&buffer[..read]).map_err(failed)?;
+            size += read as u64;
+        }
+        let hash = hasher.finalize().to_hex().to_string();
+        if self.has(&hash, size) {
+            fs::remove_file(&half).map_err(failed)?;
+            return Ok((hash, size));
+        }
+        file.sync_all().map_err(failed)?;
+        let path = self.path(&hash);
+        let parent = path.parent().unwrap_or(&self.root);
+        store::make_dir(parent)?;
+        fs::rename(&half, &path)
+            .and_then(|()| File::open(parent)?.sync_all())
+            .and_then(|()| File::open(&self.root)?.sync_all())
+            .map_err(failed)?;
+        self.written += 1;
+        Ok((hash, size))
+    }
+
+    /// Takes a text, which is not written if it is there.
+    pub fn put_text(&mut self, text: &str) -> Result<String, DaemonError> {
+        let hash = blake3::hash(text.as_bytes()).to_hex().to_string();
+        if self.has(&hash, text.len() as u64) {
+            return Ok(hash);
+        }
+        self.put(&mut text.as_bytes()).map(|(hash, _)| hash)
+    }
+
+    /// The bytes of an object. Reading them ends in an error if they are not what the name says.
+    pub fn open(&self, hash: &str) -> Result<Checked, DaemonError> {
+        let path = self.path(hash);
+        let file = File::open(&path).map_err(|error| DaemonError::file("read", &path, error))?;
+        Ok(Checked {
+            file,
+            hasher: blake3::Hasher::new(),
+            expected: hash.to_owned(),
+        })
+    }
+
+    /// Removes every object that is not named; what cannot be removed is left for the next run.
+    pub fn keep_only(&self, named: &HashSet<String>) {
+        for folder in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            for object in fs::read_dir(folder.path()).into_iter().flatten().flatten() {
+                let name = object.file_name();
+                if name
+                    .to_str()
+                    .is_some_and(|name| is_hash(name) && !named.contains(name))
+                {
+                    let _ = fs::remove_file(object.path());
+                }
+            }
+        }
+    }
+}
+
+/// Bytes whose hash is looked at in the end.
+#[derive(Debug)]
+pub struct Checked {
+    file: File,
+    hasher: blake3::Hasher,
+    expected: String,
+}
+
+impl Read for Checked {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.hasher.update(&buffer[..read]);
+        if read == 0
+            && !buffer.is_empty()
+            && self.hasher.finalize().to_hex().as_str() != self.expected
+        {
+            let what = format!("the object {} of the backup is damaged", self.expected);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_kept_once_checked_when_read_and_removed_when_nobody_names_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut objects = Objects::new(dir.path());
+        let (hash, size) = objects.put(&mut &b"bytes"[..]).unwrap();
+        assert_eq!(objects.put_text("bytes").unwrap(), hash);
+        assert_eq!((objects.written, size), (1, 5));
+        let mut text = String::new();
+        objects
+            .open(&hash)
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
+        assert_eq!(text, "bytes");
+        let other = objects.put_text("other").unwrap();
+        objects.keep_only(&HashSet::from([hash.clone()]));
+        assert!(objects.has(&hash, 5) && !objects.has(&other, 5));
+        fs::write(objects.path(&hash), "bytez").unwrap();
+        let error = objects.open(&hash).unwrap().read_to_string(&mut text);
+        assert!(error.unwrap_err().to_string().contains("damaged"));
+    }
+}
