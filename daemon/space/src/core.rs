@@ -5,10 +5,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use nostr::key::Keys;
 
 use crate::access::Viewer;
+use crate::claims::Claims;
 use crate::config::{Clock, SpaceConfig};
 use crate::fanout::{Fanout, Listener};
-use crate::groups::Groups;
-use crate::groups::rules::Authority;
+use crate::groups::{Authority, Groups};
+use crate::management::UsedProofs;
 use crate::snapshots::Snapshots;
 use crate::store::Store;
 
@@ -24,8 +25,12 @@ pub struct Core {
     pub authority: Authority,
     /// The events.
     pub store: Box<dyn Store>,
-    /// Descriptions of channels.
+    /// Invitations made on the fly.
+    pub claims: Claims,
+    /// Descriptions of channels, members and roles.
     pub snapshots: Snapshots,
+    /// Proofs of identity for HTTP that were used (NIP-98).
+    pub used_proofs: UsedProofs,
     /// Who listens.
     pub fanout: Arc<Fanout>,
     groups: RwLock<Arc<Groups>>,
@@ -46,10 +51,12 @@ impl Core {
         };
         Self {
             config,
-            clock,
             authority,
             store,
-            snapshots: Snapshots::new(keys.clone()),
+            claims: Claims::new(&keys),
+            used_proofs: UsedProofs::new(clock()),
+            snapshots: Snapshots::new(keys.clone(), Arc::clone(&clock)),
+            clock,
             keys,
             fanout: Arc::new(Fanout::new(authority)),
             groups: RwLock::new(Arc::new(groups)),
@@ -59,6 +66,18 @@ impl Core {
     /// Seconds since 1970.
     pub fn now(&self) -> u64 {
         (self.clock)()
+    }
+
+    /// What the space says of itself: `name`, `about` or `icon`, as its managers changed it or as the host said.
+    pub fn text(&self, name: &str) -> String {
+        let groups = self.groups();
+        let changed = groups.community().texts.get(name);
+        let given = match name {
+            "name" => self.config.name.as_str(),
+            "about" => self.config.about.as_str(),
+            _ => "",
+        };
+        changed.map_or(given, |text| text).to_owned()
     }
 
     /// The channels as they are now.

@@ -3,11 +3,12 @@
 //! It never opens a socket, never reads the daemon's configuration file and never asks the system for the time:
 //! connections, configuration and clock come in as arguments. It owns one directory on disk.
 //!
-//! Every call goes down in this list: `space` -> `connection`, `http` -> `pipeline` -> `ingest` -> `fanout`,
-//! `snapshots` -> `access` -> `groups`, `store` -> `journal` -> `disk`.
+//! Every call goes down in this list: `space` -> `connection`, `http` -> `pipeline` -> `management` -> `ingest` ->
+//! `fanout`, `snapshots` -> `access` -> `groups`, `store` -> `journal` -> `disk`.
 
 mod access;
 mod auth;
+mod claims;
 mod config;
 mod connection;
 mod core;
@@ -20,6 +21,8 @@ mod http;
 mod ingest;
 mod journal;
 mod keyfile;
+mod management;
+mod names;
 mod outbox;
 mod pipeline;
 mod rate;

@@ -26,7 +26,7 @@ pub const FIRST_CHANNEL: &str = "general";
 pub struct Summary {
     /// The name people see.
     pub name: String,
-    /// People who are a member of at least one channel.
+    /// People who belong to the space.
     pub members: usize,
     /// Channels, hidden ones included.
     pub channels: usize,
@@ -98,12 +98,15 @@ impl Space {
         })?;
         let keys = keyfile::open(&config.dir.join("space.key"))?;
         let store = EmbeddedStore::open(disk, &index_path).map_err(failed)?;
-        let mut groups = Groups::default();
+        let mut groups = Groups::new(keys.public_key());
         store
-            .replay(&kinds::STATE, &mut |event| drop(groups.apply(&event.event)))
+            .replay(&kinds::STATE, &mut |event| {
+                drop(groups.apply(&event.event, event.channel.as_ref()))
+            })
             .map_err(failed)?;
         let core = Core::new(config.clone(), clock, keys, Box::new(store), groups);
-        if core.groups().len() == 0 {
+        let groups = core.groups();
+        if groups.len() == 0 && groups.community().gone.is_empty() {
             make_first_channel(&core).map_err(failed)?;
         }
         let core = Arc::new(core);
@@ -132,7 +135,7 @@ impl Space {
             );
             return;
         };
-        let Some(io) = http::serve(&self.core, io).await else {
+        let Some(io) = http::serve(&self.core, &self.pipeline, io).await else {
             return;
         };
         let session = Session {
@@ -151,8 +154,8 @@ impl Space {
         let groups = self.core.groups();
         let stats = self.core.store.stats();
         Summary {
-            name: self.core.config.name.clone(),
-            members: groups.people_besides(&self.core.keys.public_key()),
+            name: self.core.text("name"),
+            members: groups.community().members.len(),
             channels: groups.len(),
             events: stats.events,
             bytes: stats.bytes,
@@ -186,9 +189,9 @@ fn make_first_channel(core: &Core) -> Result<(), StoreError> {
     let events = ingest::first_channel(core, &id, "General")
         .map_err(|reason| StoreError::Journal(std::io::Error::other(reason)))?;
     core.store.append(&events, &[])?;
-    let mut groups = Groups::default();
+    let mut groups = (*core.groups()).clone();
     for event in &events {
-        groups.apply(&event.event);
+        groups.apply(&event.event, event.channel.as_ref());
     }
     core.set_groups(groups);
     Ok(())

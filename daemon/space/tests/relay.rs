@@ -6,19 +6,11 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use common::{Person, SERVICE, START, TestSpace, contents, ids};
+use common::{Person, SERVICE, START, TestSpace, contents, http, ids};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const GENERAL: &[&str] = &["h", "general"];
-
-async fn http(space: &TestSpace, request: &str) -> String {
-    let mut stream = space.stream();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
-}
 
 #[tokio::test]
 async fn nip11_the_description_names_only_nips_that_have_tests() {
@@ -38,7 +30,14 @@ async fn nip11_the_description_names_only_nips_that_have_tests() {
     assert_eq!(body["name"], "Garden club");
     assert_eq!(body["self"].as_str().unwrap().len(), 64);
     assert_eq!(body["limitation"]["max_subscriptions"], 64);
-    let sources = [include_str!("relay.rs"), include_str!("groups.rs")].concat();
+    let sources = [
+        include_str!("relay.rs"),
+        include_str!("groups.rs"),
+        include_str!("members.rs"),
+        include_str!("moderation.rs"),
+        include_str!("management.rs"),
+    ]
+    .concat();
     for nip in body["supported_nips"].as_array().unwrap() {
         assert!(
             sources.contains(&format!("async fn nip{:02}_", nip.as_u64().unwrap())),

@@ -49,6 +49,8 @@ pub const TARGETS: &[Target] = &[
     target("client", nostr::client),
     target("journal", nostr::journal),
     target("event", nostr::event),
+    target("management", nostr::management),
+    target("filters", nostr::filters),
     target("web", nostr::web),
 ];
 

@@ -76,6 +76,16 @@ const WEB: &[&str] = &[
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.localhost:8080",
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.warren",
 ];
+const MANAGEMENT: &[&str] = &[
+    r#"{"method":"supportedmethods","params":[]}"#,
+    r#"{"method":"createrole","params":["gardener","Gardener","waters",120,300,["pin","kick"]]}"#,
+    r#"{"method":"setfilters","params":[{"words":["*spam","bad thing"],"links":["example.org"]}]}"#,
+    "Nostr eyJraW5kIjoyNzIzNX0=",
+];
+const FILTERS: &[&str] = &[
+    "weed\n*spam\nbad thing\n\nw\u{435}ed, NoSpammer! https://ex\u{200b}ample.org:80/x?y",
+    "example.org\n\n{\"name\":\"\u{202e}nimda\",\"display_name\":\"\u{1f469}\u{200d}\u{1f33e}\"}",
+];
 const MAPS: &[&str] = &[
     r#"{"nodes":[{"id":"a"},{"id":7,"name":"x"}],"links":[{"source":"a","target":7,"source_tq":0.5,"target_tq":1}]}"#,
     r#"{"nodes":[{"id":1},{"id":1}],"links":[]}"#,
@@ -238,12 +248,14 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     }
     seeds.push(("coalesce", joined));
 
-    let texts: [(&'static str, &[&str]); 6] = [
+    let texts: [(&'static str, &[&str]); 8] = [
         ("config", CONFIG),
         ("uci", UCI),
         ("control", CONTROL),
         ("client", CLIENT),
         ("web", WEB),
+        ("management", MANAGEMENT),
+        ("filters", FILTERS),
         ("map", MAPS),
     ];
     for (name, texts) in texts {

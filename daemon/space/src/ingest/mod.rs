@@ -1,0 +1,524 @@
+//! An event's way in, step by step:
+//!
+//! | step | what | where |
+//! |---|---|---|
+//! | 1 | size of the message | `wire`, on the connection |
+//! | 2 | JSON | `wire`, on the connection |
+//! | 3 | token bucket of the connection | `connection` |
+//! | 4 | id hash, dates, at most one channel | [`examine`], on the checking thread |
+//! | 5 | known id: answered only to who may see the event | [`examine`] |
+//! | 6 | authentication: the author proved to be on this connection | [`examine`] |
+//! | 7 | membership | [`examine`] |
+//! | 8 | signature | [`examine`] |
+//! | 9 | role and channel policy, deletions, `previous`, slow mode | [`Batch::admit`], on the writing thread |
+//! | 10 | rate of the person | [`Batch::admit`] |
+//! | 11 | replaceable events: a newer one stays | [`Batch::admit`] |
+//! | 12 | store, a batch at a time | `pipeline`, on the writing thread |
+//! | 13 | OK, once the batch is safe | `pipeline` |
+//! | 14 | live fan-out | `pipeline` |
+//! | 15 | side effects: new descriptions of channels, members and roles | `pipeline` |
+//!
+//! Cheap checks come before dear ones, and nothing is said about an event to who may not see it.
+
+mod deletion;
+mod effects;
+mod pace;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use nostr::event::{Event, EventId};
+use nostr::filter::Filter;
+
+use crate::access::Viewer;
+use crate::core::Core;
+use crate::groups::permissions::Permission;
+use crate::groups::rules::{self, Answer, Ask, Refusal, restricted};
+use crate::groups::{Groups, Subject, kinds, people};
+use crate::record::{ChannelId, StoredEvent, tag_values};
+use crate::store::{Query, StoreError};
+
+pub use deletion::is_state;
+pub use effects::{Act, first_channel};
+pub use pace::Pace;
+
+/// Values of `previous` that are looked up.
+const PREVIOUS: usize = 50;
+
+/// What is said to the author.
+pub type Verdict = Result<String, Refusal>;
+
+/// Said when the disk does not take or give what it should.
+pub fn disk_trouble(error: &StoreError) -> Refusal {
+    log::error!("the space cannot use its disk: {error}");
+    "error: the space cannot use its disk now; try again later".into()
+}
+
+/// Whether an event must meet everything before it on the disk, because it takes some of that away.
+pub fn takes_away(kind: u16) -> bool {
+    [kinds::DELETION, kinds::DELETE_EVENT, kinds::DELETE_GROUP].contains(&kind)
+}
+
+fn ask<'a>(event: &'a Event, groups: &'a Groups, core: &'a Core) -> Ask<'a> {
+    Ask {
+        event,
+        groups,
+        authority: &core.authority,
+        claims: &core.claims,
+        limits: &core.config.limits,
+        now: core.now(),
+    }
+}
+
+/// Steps 4 to 8. `Ok(None)`: go on. `Ok(Some(text))`: nothing more to do, the answer is yes.
+pub fn examine(event: &Event, viewer: &Viewer, core: &Core) -> Result<Option<String>, Refusal> {
+    let limits = &core.config.limits;
+    let now = core.now();
+    // 4: id hash, dates, at most one channel.
+    if event.tags.len() > limits.event_tags {
+        return Err(format!(
+            "invalid: an event may have {} tags",
+            limits.event_tags
+        ));
+    }
+    if event.content.len() > limits.content_chars
+        && event.content.chars().count() > limits.content_chars
+    {
+        return Err(format!(
+            "invalid: an event may have {} characters",
+            limits.content_chars
+        ));
+    }
+    if !event.verify_id() {
+        return Err("invalid: the id is not the hash of the event".into());
+    }
+    let created_at = event.created_at.as_secs();
+    if created_at > now.saturating_add(limits.future_seconds) {
+        return Err("invalid: the date lies in the future; set the clock of your device".into());
+    }
+    let channel = channel_of(event)?;
+    if channel.is_some() && created_at < now.saturating_sub(limits.past_seconds) {
+        return Err(
+            "invalid: the date lies too far in the past; set the clock of your device".into(),
+        );
+    }
+    if event
+        .tags
+        .expiration()
+        .is_some_and(|time| time.as_secs() <= now)
+    {
+        return Err("invalid: the event has expired".into());
+    }
+    // 5: known id.
+    let groups = core.groups();
+    if let Some(known) = core
+        .store
+        .get(&event.id)
+        .map_err(|error| disk_trouble(&error))?
+        && viewer.may_see(&known, &groups)
+    {
+        return Ok(Some("duplicate: this is already here".into()));
+    }
+    // 6: authentication.
+    if !viewer.people.contains(&event.pubkey) {
+        return Err("auth-required: prove that you are the author".into());
+    }
+    // 7: membership.
+    rules::check(&ask(event, &groups, core), channel.as_ref())?;
+    // 8: signature.
+    if !event.verify_signature() {
+        return Err("invalid: the signature is wrong".into());
+    }
+    Ok(None)
+}
+
+/// The channel an event says it belongs to.
+fn channel_of(event: &Event) -> Result<Option<ChannelId>, Refusal> {
+    let kind = event.kind.as_u16();
+    if kinds::is_of_space(kind) {
+        return Err(restricted(
+            "only the space itself describes itself and its channels",
+        ));
+    }
+    if kind == kinds::HTTP_AUTH {
+        return Err("invalid: a proof of identity for HTTP is sent with its request".into());
+    }
+    if kind == kinds::AUTH {
+        return Err("invalid: a proof of identity is sent as AUTH".into());
+    }
+    let mut named = event.tags.iter().filter(|tag| tag.kind() == "h");
+    let first = named.next();
+    if named.next().is_some() {
+        return Err("invalid: an event belongs to one channel".into());
+    }
+    let Some(tag) = first else { return Ok(None) };
+    let id = tag.content().and_then(ChannelId::parse);
+    id.map(Some)
+        .ok_or_else(|| "invalid: a channel's id has 1 to 64 bytes".into())
+}
+
+/// Events that go to the disk together.
+pub struct Batch {
+    /// The channels as they will be.
+    pub groups: Groups,
+    /// What is stored.
+    pub events: Vec<Arc<StoredEvent>>,
+    /// What is erased.
+    pub erase: Vec<EventId>,
+    /// What those who listen hear, in order; what is not stored is among it.
+    pub live: Vec<Arc<StoredEvent>>,
+    /// Whether the state is another now.
+    pub is_changed: bool,
+    /// The descriptions that changed.
+    pub subjects: Vec<Subject>,
+    /// Whether nothing more may come in before this is stored, because it would have to know of it.
+    pub is_closed: bool,
+    ids: HashSet<EventId>,
+    full: bool,
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new(core: &Core) -> Self {
+        Self {
+            groups: (*core.groups()).clone(),
+            events: Vec::new(),
+            erase: Vec::new(),
+            live: Vec::new(),
+            is_changed: false,
+            subjects: Vec::new(),
+            is_closed: false,
+            ids: HashSet::new(),
+            full: core.store.stats().bytes >= core.config.limits.journal_bytes,
+        }
+    }
+
+    /// Whether nothing came in yet.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.erase.is_empty() && self.live.is_empty()
+    }
+
+    /// Steps 9 to 11. The answer counts once the batch is stored.
+    pub fn admit(
+        &mut self,
+        event: Event,
+        viewer: &Viewer,
+        core: &Core,
+        pace: &mut Pace,
+    ) -> Verdict {
+        if self.ids.contains(&event.id) {
+            return Ok("duplicate: this is already here".into());
+        }
+        self.admit_new(event, viewer, core, pace)
+            .map_err(Stop::reason)
+    }
+
+    fn admit_new(
+        &mut self,
+        event: Event,
+        viewer: &Viewer,
+        core: &Core,
+        pace: &mut Pace,
+    ) -> Result<String, Stop> {
+        let now = core.now();
+        let kind = event.kind.as_u16();
+        if core.store.get(&event.id)?.is_some() {
+            return Ok("duplicate: this is already here".into()); // came in twice at the same moment
+        }
+        // 9: role and channel policy.
+        let mut channel = channel_of(&event)?;
+        let answer = rules::check(&ask(&event, &self.groups, core), channel.as_ref())?;
+        if let Some(id) = &channel {
+            self.check_previous(&event, id, core)?;
+        }
+        self.check_deleted(&event, channel.as_ref(), core)?;
+        let erase = match kind {
+            kinds::DELETION => deletion::own_targets(&event, &mut channel, core)?,
+            kinds::DELETE_EVENT => self.channel_targets(&event, channel.as_ref(), core)?,
+            kinds::DELETE_GROUP => deletion::everything_in(channel.as_ref(), core)?,
+            _ => Vec::new(),
+        };
+        if kind == kinds::REPORT {
+            channel = self.reported_channel(&event, channel, viewer, core)?;
+        }
+        if kind == kinds::PIN_LIST {
+            self.check_pins(&event, channel.as_ref(), core)?;
+        }
+        self.check_slow_mode(&event, channel.as_ref(), core, pace)?;
+        // 10: rate of the person.
+        if !pace.people.take(&event.pubkey, Instant::now()) {
+            return Err(Stop::from(
+                "rate-limited: you write very fast; wait a moment",
+            ));
+        }
+        if self.full && erase.is_empty() && !event.kind.is_ephemeral() {
+            return Err(Stop::from("restricted: the space is full"));
+        }
+        // 11: replaceable events.
+        let is_replaceable = event.kind.is_replaceable() || event.kind.is_addressable();
+        if is_replaceable && newer_is_here(&event, core, now)? {
+            return Ok("duplicate: a newer version is already here".into());
+        }
+        self.is_closed |= is_replaceable || takes_away(kind);
+        self.erase.extend(erase);
+        self.wrote(&event, channel.as_ref(), now, pace);
+        let author = event.pubkey;
+        self.welcome_named(&event, kind, core)?;
+        match kind {
+            // They hold codes, and say nothing that the space's own answer does not.
+            kinds::SPACE_JOIN | kinds::SPACE_LEAVE => {}
+            _ => self.log(&event, channel.as_ref(), core)?,
+        }
+        match answer {
+            Answer::None => Ok(String::new()),
+            Answer::Admit {
+                channel,
+                role,
+                invite,
+            } => {
+                if let Some(invite) = &invite {
+                    self.note_invite(invite, &author, core)?;
+                }
+                self.admit_person(&author, channel.as_ref(), role, core)?;
+                Ok(match kind {
+                    kinds::SPACE_JOIN => format!("info: welcome to {}", core.text("name")),
+                    _ => String::new(),
+                })
+            }
+            Answer::Dismiss => {
+                let h = channel.as_ref();
+                self.space_event(kinds::REMOVE_USER, &[&["p", &author.to_hex()]], "", h, core)?;
+                Ok(String::new())
+            }
+            Answer::Farewell => {
+                self.remove_person(&author, core)?;
+                Ok(String::new())
+            }
+        }
+    }
+
+    /// Takes in the event, and for moderation the space's own line in the log.
+    fn log(&mut self, event: &Event, channel: Option<&ChannelId>, core: &Core) -> Result<(), Stop> {
+        self.take(StoredEvent {
+            event: event.clone(),
+            channel: channel.cloned(),
+        });
+        let act = effects::act_of(event.kind.as_u16());
+        if let Some(act) = act {
+            self.act(Act::of_event(act, event), channel, core)?;
+        }
+        Ok(())
+    }
+
+    /// Who is put into a channel belongs to the space first.
+    fn welcome_named(&mut self, event: &Event, kind: u16, core: &Core) -> Result<(), Stop> {
+        let named: Vec<_> = match kind {
+            kinds::PUT_USER => people(event).map(|(person, _)| person).collect(),
+            kinds::CREATE_GROUP => vec![event.pubkey],
+            _ => Vec::new(),
+        };
+        for person in named {
+            if !self.groups.is_member(&person) && person != core.authority.relay {
+                self.admit_person(&person, None, None, core)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, event: StoredEvent) {
+        self.ids.insert(event.event.id);
+        if let Some(subjects) = self.groups.apply(&event.event, event.channel.as_ref()) {
+            self.is_changed = true;
+            for subject in subjects {
+                if !self.subjects.contains(&subject) {
+                    self.subjects.push(subject);
+                }
+            }
+        }
+        let event = Arc::new(event);
+        if !event.event.kind.is_ephemeral() {
+            self.events.push(Arc::clone(&event));
+        }
+        self.live.push(event);
+    }
+
+    /// The channel that a report belongs to: that of what it is about, if the author may know of it.
+    fn reported_channel(
+        &self,
+        event: &Event,
+        named: Option<ChannelId>,
+        viewer: &Viewer,
+        core: &Core,
+    ) -> Result<Option<ChannelId>, Stop> {
+        let id = tag_values(event, "e")
+            .next()
+            .and_then(|id| EventId::from_hex(id).ok());
+        let Some(id) = id else { return Ok(named) };
+        let target = core.store.get(&id)?;
+        let seen = target.filter(|target| viewer.may_see(target, &self.groups));
+        Ok(seen.map_or(named, |target| target.channel.clone()))
+    }
+
+    /// What is pinned must be in the channel. What is elsewhere gets the same answer as what is nowhere.
+    fn check_pins(
+        &self,
+        event: &Event,
+        channel: Option<&ChannelId>,
+        core: &Core,
+    ) -> Result<(), Stop> {
+        for id in tag_values(event, "e") {
+            let known = match EventId::from_hex(id) {
+                Ok(id) => core.store.get(&id)?.or_else(|| {
+                    let mut events = self.events.iter();
+                    events.find(|event| event.event.id == id).cloned()
+                }),
+                Err(_) => None,
+            };
+            if !known.is_some_and(|known| known.channel.as_ref() == channel) {
+                return Err(Stop::from(
+                    "invalid: this channel does not have what is to be pinned",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_slow_mode(
+        &self,
+        event: &Event,
+        channel: Option<&ChannelId>,
+        core: &Core,
+        pace: &Pace,
+    ) -> Result<(), Stop> {
+        let Some((id, channel)) = channel.and_then(|id| Some((id, self.groups.get(id)?))) else {
+            return Ok(());
+        };
+        let kind = event.kind.as_u16();
+        if channel.slow_seconds == 0 || !pace::is_message(kind) {
+            return Ok(());
+        }
+        let standing = self
+            .groups
+            .standing_in(&core.authority, channel, &event.pubkey);
+        if standing.permissions.has(Permission::SkipSlowMode) {
+            return Ok(());
+        }
+        let wait = pace.wait(event, id, channel.slow_seconds, core)?;
+        if wait > 0 {
+            return Err(Stop::Refused(format!(
+                "rate-limited: this channel has slow mode; write again in {wait} s"
+            )));
+        }
+        Ok(())
+    }
+
+    fn wrote(&self, event: &Event, channel: Option<&ChannelId>, now: u64, pace: &mut Pace) {
+        if let Some(id) = channel
+            && let Some(channel) = self.groups.get(id)
+            && channel.slow_seconds > 0
+            && pace::is_message(event.kind.as_u16())
+        {
+            pace.wrote(&event.pubkey, id, now, channel.slow_seconds);
+        }
+    }
+
+    fn check_previous(&self, event: &Event, channel: &ChannelId, core: &Core) -> Result<(), Stop> {
+        let previous = event
+            .tags
+            .iter()
+            .filter(|tag| tag.kind() == "previous")
+            .flat_map(|tag| tag.as_slice().iter().skip(1));
+        for text in previous.take(PREVIOUS) {
+            let prefix = u32::from_str_radix(text, 16)
+                .ok()
+                .filter(|_| text.len() == 8)
+                .map(u32::to_be_bytes);
+            let in_batch = |prefix: &[u8; 4]| {
+                self.events.iter().any(|event| {
+                    event.channel.as_ref() == Some(channel)
+                        && event.event.id.as_bytes().starts_with(prefix)
+                })
+            };
+            let known = match prefix {
+                Some(prefix) => in_batch(&prefix) || core.store.has_prefix(channel, prefix)?,
+                None => false,
+            };
+            if !known {
+                return Err(Stop::from(
+                    "invalid: the message refers to one that this channel does not have",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn newer_is_here(event: &Event, core: &Core, now: u64) -> Result<bool, Stop> {
+    let mut filter = Filter::new().kind(event.kind).author(event.pubkey);
+    if event.kind.is_addressable() {
+        filter = filter.identifier(event.tags.identifier().unwrap_or_default());
+    }
+    let query = Query {
+        filter: &filter,
+        without: &[],
+        after: None,
+        limit: 10,
+        bytes: usize::MAX,
+        now,
+    };
+    let found = core.store.query(&query)?.events;
+    Ok(found.iter().any(|old| {
+        (old.event.created_at, std::cmp::Reverse(old.event.id))
+            > (event.created_at, std::cmp::Reverse(event.id))
+    }))
+}
+
+fn search(core: &Core, filter: &Filter) -> Result<Vec<Arc<StoredEvent>>, Stop> {
+    let query = Query {
+        filter,
+        without: &[],
+        after: None,
+        limit: deletion::DELETIONS,
+        bytes: usize::MAX,
+        now: 0,
+    };
+    Ok(core.store.query(&query)?.events)
+}
+
+/// Why an event does not go on.
+#[derive(Debug)]
+pub enum Stop {
+    /// It may not.
+    Refused(Refusal),
+    /// The disk is in the way.
+    Disk(StoreError),
+}
+
+impl Stop {
+    /// What is said to the author.
+    pub fn reason(self) -> Refusal {
+        match self {
+            Self::Refused(reason) => reason,
+            Self::Disk(error) => disk_trouble(&error),
+        }
+    }
+}
+
+impl From<&str> for Stop {
+    fn from(reason: &str) -> Self {
+        Self::Refused(reason.into())
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(reason: Refusal) -> Self {
+        Self::Refused(reason)
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Disk(error)
+    }
+}
