@@ -391,11 +391,7 @@ async fn the_log_holds_every_act_signed_by_the_space_and_outlives_channels() {
         .map(|line| {
             let event: nostr::event::Event = serde_json::from_value(line.clone()).unwrap();
             event.verify().unwrap();
-            assert_eq!(
-                line["tags"].to_string().contains(&owner.hex()),
-                true,
-                "{line}"
-            );
+            assert!(line["tags"].to_string().contains(&owner.hex()), "{line}");
             let mut tags = line["tags"].as_array().unwrap().iter();
             tags.find(|tag| tag[0] == "act").unwrap()[1]
                 .as_str()

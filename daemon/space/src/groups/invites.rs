@@ -73,7 +73,7 @@ impl Invites {
     }
 
     /// The invitation of a code into a channel, if it is still open.
-    pub fn into_channel(&self, code: &str, channel: &ChannelId, now: u64) -> Option<&Invite> {
+    pub fn for_channel(&self, code: &str, channel: &ChannelId, now: u64) -> Option<&Invite> {
         let mut invites = self.by_code.get(code)?.iter();
         invites.find(|invite| invite.channel.as_ref() == Some(channel) && invite.is_open(now))
     }

@@ -61,9 +61,9 @@ fn the_state_follows_from_the_events_alone() {
         [FOUNDER_ORDER, 200, STRANGER_ORDER]
     );
     let invites = &groups.community().invites;
-    assert!(invites.into_channel("abc", &channel("c"), 199).is_some());
-    assert!(invites.into_channel("abc", &channel("c"), 200).is_none());
-    assert!(invites.into_channel("abc", &channel("d"), 199).is_none());
+    assert!(invites.for_channel("abc", &channel("c"), 199).is_some());
+    assert!(invites.for_channel("abc", &channel("c"), 200).is_none());
+    assert!(invites.for_channel("abc", &channel("d"), 199).is_none());
     assert!(
         c.changed_at[Snapshot::Members.index()] > c.changed_at[Snapshot::Roles.index()],
         "changes of one second stay in order"

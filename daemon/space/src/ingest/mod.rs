@@ -375,7 +375,7 @@ impl Batch {
                 }),
                 Err(_) => None,
             };
-            if !known.is_some_and(|known| known.channel.as_ref() == channel) {
+            if known.is_none_or(|known| known.channel.as_ref() != channel) {
                 return Err(Stop::from(
                     "invalid: this channel does not have what is to be pinned",
                 ));

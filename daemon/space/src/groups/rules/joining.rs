@@ -11,7 +11,7 @@ pub fn invite<'a>(ask: &Ask<'a>, id: &ChannelId) -> Option<&'a invites::Invite> 
         return None;
     }
     let known = &ask.groups.community().invites;
-    tag_values(ask.event, "code").find_map(|code| known.into_channel(code, id, ask.now))
+    tag_values(ask.event, "code").find_map(|code| known.for_channel(code, id, ask.now))
 }
 
 /// A 9021.
