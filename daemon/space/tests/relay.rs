@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 
 use common::{Person, SERVICE, START, TestSpace, contents, http, ids};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const GENERAL: &[&str] = &["h", "general"];
 
