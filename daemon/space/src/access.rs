@@ -4,10 +4,10 @@
 use nostr::filter::{Filter, SingleLetterTag};
 use nostr::key::PublicKey;
 
-use crate::groups::rules::Authority;
-use crate::groups::{Channel, Groups, Rank, Snapshot, kinds};
+use crate::groups::permissions::Permission;
+use crate::groups::{Authority, Channel, Groups, Snapshot, Subject, kinds};
 use crate::mail;
-use crate::record::{ChannelId, StoredEvent};
+use crate::record::{ChannelId, StoredEvent, tag_values};
 use crate::vanish;
 
 /// Somebody who reads: all the people one connection proved to be (NIP-42), and who has a say in this space.
@@ -29,41 +29,64 @@ pub enum Permit {
 }
 
 impl Viewer {
-    /// The highest rank that any of the people has in a channel.
-    pub fn rank(&self, channel: &Channel) -> Option<Rank> {
+    /// Whether any of the people belongs to a channel.
+    pub fn belongs(&self, channel: &Channel, groups: &Groups) -> bool {
+        let belongs =
+            |person: &PublicKey| groups.standing_in(&self.authority, channel, person).belongs;
+        self.people.iter().any(belongs)
+    }
+
+    /// Whether any of the people is a member of the space, or stands above it.
+    pub fn is_member(&self, groups: &Groups) -> bool {
         self.people
             .iter()
-            .filter_map(|person| self.authority.rank(channel, person))
-            .max()
+            .any(|person| groups.standing(&self.authority, person).belongs)
+    }
+
+    /// Whether any of the people may do something: in a channel, or in the space as a whole.
+    pub fn may(&self, permission: Permission, channel: Option<&Channel>, groups: &Groups) -> bool {
+        self.people.iter().any(|person| {
+            let standing = match channel {
+                Some(channel) => groups.standing_in(&self.authority, channel, person),
+                None => groups.standing(&self.authority, person),
+            };
+            standing.permissions.has(permission)
+        })
     }
 
     /// Whether the viewer may read what is written in a channel.
-    pub fn may_read(&self, channel: &Channel) -> bool {
-        !channel.is_private() || self.rank(channel).is_some()
+    pub fn may_read(&self, channel: &Channel, groups: &Groups) -> bool {
+        !channel.is_private() || self.belongs(channel, groups)
     }
 
     /// Whether the viewer may see an event at all, whatever was asked.
     pub fn may_see(&self, event: &StoredEvent, groups: &Groups) -> bool {
-        let Some(id) = &event.channel else {
+        let kind = event.event.kind.as_u16();
+        let own = || self.people.contains(&event.event.pubkey);
+        let channel = match &event.channel {
+            None => None,
+            Some(id) if id.is_mail() => return mail::may_see(&event.event, self, groups),
+            // What was done in a channel that is gone is still in the log, for who reads the log of the space.
+            Some(id) if kind == kinds::ACT && groups.get(id).is_none() => None,
+            Some(id) => match groups.get(id) {
+                Some(channel) if self.may_read(channel, groups) => Some(channel),
+                _ => return false,
+            },
+        };
+        match kind {
             // That somebody asked to vanish is nobody else's business.
-            return event.event.kind.as_u16() != vanish::KIND
-                || self.people.contains(&event.event.pubkey);
-        };
-        if id.is_mail() {
-            return mail::may_see(&event.event, self, groups);
-        }
-        let Some(channel) = groups.get(id) else {
-            return false;
-        };
-        if !self.may_read(channel) {
-            return false;
-        }
-        // Invitations and the codes people came in with are for those who could make one, and for their author.
-        match event.event.kind.as_u16() {
+            vanish::KIND => own(),
+            // Invitations and the codes people came in with are for those who could make one, and for their author.
             kinds::CREATE_INVITE | kinds::JOIN => {
-                self.people.contains(&event.event.pubkey)
-                    || self.rank(channel) >= Some(Rank::Moderator)
+                own() || self.may(Permission::Invite, channel, groups)
             }
+            kinds::REPORT => self.may(Permission::Reports, channel, groups),
+            // A code that the space wrote down opens doors: reading the log is not enough.
+            kinds::ACT if tag_values(&event.event, "code").next().is_some() => {
+                self.may(Permission::ManageSpace, None, groups)
+            }
+            kinds::ACT => self.may(Permission::Audit, channel, groups),
+            kinds::MEMBER_ADDED | kinds::MEMBER_REMOVED => self.is_member(groups),
             _ => true,
         }
     }
@@ -94,7 +117,7 @@ impl Viewer {
     /// Channels whose events cannot answer this filter: so that a question does not read them first.
     pub fn left_out(&self, filter: &Filter, groups: &Groups) -> Vec<ChannelId> {
         let left_out = |(id, channel): &(&ChannelId, &Channel)| {
-            channel.is_private() && (!names(filter, id) || !self.may_read(channel))
+            channel.is_private() && (!names(filter, id) || !self.may_read(channel, groups))
         };
         groups
             .iter()
@@ -104,13 +127,17 @@ impl Viewer {
             .collect()
     }
 
-    /// Whether the viewer may see a description of a channel.
-    pub fn may_see_snapshot(&self, channel: &Channel, snapshot: Snapshot) -> bool {
-        let member = || self.rank(channel).is_some();
-        match snapshot {
-            _ if channel.metadata.hidden => member(),
-            Snapshot::Members => !channel.is_private() || member(),
-            _ => true,
+    /// Whether the viewer may see a description.
+    pub fn may_see_subject(&self, subject: &Subject, groups: &Groups) -> bool {
+        match subject {
+            Subject::Channel(id, snapshot) => groups.get(id).is_some_and(|channel| {
+                let is_shown = match snapshot {
+                    Snapshot::Metadata | Snapshot::Roles => !channel.metadata.hidden,
+                    Snapshot::Admins | Snapshot::Members | Snapshot::Pins => !channel.is_private(),
+                };
+                is_shown || self.belongs(channel, groups)
+            }),
+            Subject::Members | Subject::Role(_) => self.is_member(groups),
         }
     }
 
@@ -125,7 +152,11 @@ impl Viewer {
             };
             let readable = |id: &String| {
                 ChannelId::parse(id)
-                    .and_then(|id| groups.get(&id).map(|channel| self.may_read(channel)))
+                    .and_then(|id| {
+                        groups
+                            .get(&id)
+                            .map(|channel| self.may_read(channel, groups))
+                    })
                     .unwrap_or(false)
             };
             if !named.is_empty() && !named.iter().any(readable) {

@@ -34,6 +34,16 @@ pub fn names_space(url: &str, service: &str) -> bool {
     }
 }
 
+/// The same for an address of HTTP (NIP-98), where `http` and `https` are as good as `ws` and `wss`.
+pub fn names_space_in_http(url: &str, service: &str) -> bool {
+    match url.get(..4) {
+        Some(scheme) if scheme.eq_ignore_ascii_case("http") => {
+            names_space(&format!("ws{}", &url[4..]), service)
+        }
+        _ => names_space(url, service),
+    }
+}
+
 /// Whether an event proves that its author speaks on this connection. The signature is checked too.
 pub fn check(
     event: &Event,

@@ -95,10 +95,16 @@ pub struct Limits {
     pub future_seconds: u64,
     /// Seconds the date of a proof of identity may be off (NIP-42).
     pub auth_seconds: u64,
+    /// Seconds the date of a proof of identity for HTTP may be off (NIP-98).
+    pub http_auth_seconds: u64,
+    /// Bytes of one call of the management (NIP-86).
+    pub call_bytes: usize,
     /// Channels of the space.
     pub channels: usize,
     /// Members of one channel.
     pub members: usize,
+    /// Members of the space.
+    pub space_members: usize,
     /// Bytes of the journal on disk.
     pub journal_bytes: u64,
     /// What concerns files.
@@ -196,8 +202,11 @@ impl Default for Limits {
             past_seconds: 24 * 3600,
             future_seconds: 15 * 60,
             auth_seconds: 10 * 60,
+            http_auth_seconds: 60,
+            call_bytes: 64 * 1024,
             channels: 500,
             members: 5000,
+            space_members: 5000,
             journal_bytes: 4 << 30,
             files: FileLimits::default(),
         }

@@ -6,12 +6,13 @@ use nostr::key::Keys;
 use tokio::sync::Semaphore;
 
 use crate::access::Viewer;
+use crate::claims::Claims;
 use crate::config::{Clock, SpaceConfig};
 use crate::fanout::{Fanout, Listener};
 use crate::files::Files;
-use crate::groups::Groups;
-use crate::groups::rules::Authority;
+use crate::groups::{Authority, Groups};
 use crate::mail::Mail;
+use crate::management::UsedProofs;
 use crate::rate::Rate;
 use crate::snapshots::Snapshots;
 use crate::store::Store;
@@ -30,10 +31,14 @@ pub struct Core {
     pub store: Box<dyn Store>,
     /// The files.
     pub files: Files,
-    /// Descriptions of channels.
-    pub snapshots: Snapshots,
     /// What private messages may cost.
     pub mail: Mail,
+    /// Invitations made on the fly.
+    pub claims: Claims,
+    /// Descriptions of channels, members and roles.
+    pub snapshots: Snapshots,
+    /// Proofs of identity for HTTP that were used (NIP-98).
+    pub used_proofs: UsedProofs,
     /// Who listens.
     pub fanout: Arc<Fanout>,
     /// Events that syncs may still compare, for the whole space.
@@ -64,11 +69,13 @@ impl Core {
         Self {
             config,
             mail,
-            clock,
             authority,
             store,
             files,
-            snapshots: Snapshots::new(keys.clone()),
+            claims: Claims::new(&keys),
+            used_proofs: UsedProofs::new(clock()),
+            snapshots: Snapshots::new(keys.clone(), Arc::clone(&clock)),
+            clock,
             keys,
             fanout: Arc::new(Fanout::new(authority)),
             sync_room: Arc::new(Semaphore::new(sync_room)),
@@ -79,6 +86,18 @@ impl Core {
     /// Seconds since 1970.
     pub fn now(&self) -> u64 {
         (self.clock)()
+    }
+
+    /// What the space says of itself: `name`, `about` or `icon`, as its managers changed it or as the host said.
+    pub fn text(&self, name: &str) -> String {
+        let groups = self.groups();
+        let changed = groups.community().texts.get(name);
+        let given = match name {
+            "name" => self.config.name.as_str(),
+            "about" => self.config.about.as_str(),
+            _ => "",
+        };
+        changed.map_or(given, |text| text).to_owned()
     }
 
     /// The channels as they are now.

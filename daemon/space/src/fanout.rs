@@ -9,10 +9,9 @@ use nostr::filter::Filter;
 use nostr::key::PublicKey;
 
 use crate::access::Viewer;
-use crate::groups::rules::Authority;
-use crate::groups::{Groups, Snapshot};
+use crate::groups::{Authority, Groups, Subject};
 use crate::outbox::Outbox;
-use crate::record::{ChannelId, StoredEvent};
+use crate::record::StoredEvent;
 use crate::wire::{self, Completeness, SubscriptionId, matches};
 
 /// New events that wait for a subscription whose stored events are still on their way.
@@ -244,27 +243,23 @@ impl Fanout {
         }
     }
 
-    /// Tells everybody who wants to know of a channel's new description and may.
-    pub fn publish_snapshot(
+    /// Tells everybody who wants to know of a new description and may.
+    pub fn publish_description(
         &self,
         event: &Arc<StoredEvent>,
-        id: &ChannelId,
-        snapshot: Snapshot,
+        subject: &Subject,
         groups: &Groups,
     ) {
-        let Some(channel) = groups.get(id) else {
-            return;
-        };
         let text = json(event);
         for listener in self.all() {
             let viewer = self.viewer(&listener);
-            listener.hear(event, &text, |_| viewer.may_see_snapshot(channel, snapshot));
+            listener.hear(event, &text, |_| viewer.may_see_subject(subject, groups));
         }
     }
 
-    /// Whether anybody listens for descriptions of this kind: making one costs a signature.
-    pub fn anybody_wants(&self, snapshot: Snapshot) -> bool {
-        let kind = nostr::event::Kind::from_u16(snapshot.kind());
+    /// Whether anybody listens for events of this kind: making a description costs a signature.
+    pub fn anybody_wants(&self, kind: u16) -> bool {
+        let kind = nostr::event::Kind::from_u16(kind);
         let wants = |filter: &Filter| {
             is_live(filter)
                 && filter

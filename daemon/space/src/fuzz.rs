@@ -9,11 +9,14 @@ use nostr::types::Timestamp;
 use crate::config::Limits;
 use crate::files::{auth, manage, media, mirror, range};
 use crate::groups::Metadata;
+use crate::groups::filters::{Filters, Links, host};
+use crate::groups::rules;
 use crate::journal::segment::{Found, Header, Scanner};
 use crate::questions::sync;
 use crate::record::StoredEvent;
 use crate::search;
 use crate::wire::{self, ClientMessage};
+use crate::{management, names};
 
 /// A message of a client, and what is read out of the event in it.
 pub fn client_message(bytes: &[u8]) {
@@ -140,4 +143,23 @@ pub fn file_description(bytes: &[u8]) {
     let _ = media::extension(&media_type);
     let _ = manage::question(text);
     let _ = mirror::origin(text);
+}
+
+/// A call of the management and its proof of identity (NIP-86, NIP-98).
+pub fn management(bytes: &[u8]) {
+    management::read_all(bytes);
+}
+
+/// A message under the filters of a space: the words come first, one a line, then an empty line and the message.
+pub fn filters(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let (words, message) = text.split_once("\n\n").unwrap_or((text, text));
+    let links = Links::To(words.lines().map(host).map(Into::into).collect());
+    let filters = Filters::new(words.lines(), links);
+    let _ = filters.check_text(message);
+    let folded = names::fold(message);
+    assert!(!folded.contains('\u{202e}'));
+    let _ = rules::profile(message);
 }

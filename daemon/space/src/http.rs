@@ -16,9 +16,11 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use crate::answer::{Body, text, with_cors};
 use crate::core::Core;
 use crate::files;
-
-/// The NIPs whose tests pass. Each number stands in the name of at least one test.
-pub const SUPPORTED_NIPS: [u16; 15] = [1, 9, 11, 17, 29, 40, 42, 45, 50, 59, 62, 65, 67, 70, 77];
+use crate::management;
+use crate::pipeline::Pipeline;
+pub const SUPPORTED_NIPS: [u16; 19] = [
+    1, 9, 11, 17, 29, 40, 42, 43, 45, 50, 56, 59, 62, 65, 67, 70, 77, 86, 98,
+];
 /// Seconds in which a client must have sent its request.
 const REQUEST_SECONDS: u64 = 15;
 /// Bytes of a request's head.
@@ -27,14 +29,18 @@ const HEAD_BYTES: usize = 16 * 1024;
 type Door = Arc<Mutex<Option<hyper::upgrade::OnUpgrade>>>;
 
 /// Serves requests until the connection ends or becomes a WebSocket; then gives the raw stream.
-pub async fn serve<IO>(core: &Arc<Core>, io: IO) -> Option<TokioIo<hyper::upgrade::Upgraded>>
+pub async fn serve<IO>(
+    core: &Arc<Core>,
+    pipeline: &Arc<Pipeline>,
+    io: IO,
+) -> Option<TokioIo<hyper::upgrade::Upgraded>>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let door: Door = Door::default();
     let service = hyper::service::service_fn(|request: Request<Incoming>| {
-        let (core, door) = (Arc::clone(core), Arc::clone(&door));
-        async move { Ok::<_, Infallible>(respond(&core, request, &door).await) }
+        let (core, pipeline, door) = (Arc::clone(core), Arc::clone(pipeline), Arc::clone(&door));
+        async move { Ok::<_, Infallible>(respond(&core, &pipeline, request, &door).await) }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -50,8 +56,22 @@ where
     upgrade.await.ok().map(TokioIo::new)
 }
 
-async fn respond(core: &Arc<Core>, request: Request<Incoming>, door: &Door) -> Response<Body> {
+async fn respond(
+    core: &Arc<Core>,
+    pipeline: &Pipeline,
+    request: Request<Incoming>,
+    door: &Door,
+) -> Response<Body> {
     match request.uri().path() {
+        "/" if request.method() == Method::POST
+            && lists(
+                request.headers(),
+                header::CONTENT_TYPE,
+                management::CONTENT_TYPE,
+            ) =>
+        {
+            with_cors(management::respond(core, pipeline, request).await)
+        }
         "/" => root(core, request, door),
         _ => files::respond(core, request).await,
     }
@@ -97,11 +117,13 @@ fn root(core: &Core, mut request: Request<Incoming>, door: &Door) -> Response<Bo
 fn description(core: &Core) -> serde_json::Value {
     let (config, limits) = (&core.config, &core.config.limits);
     json!({
-        "name": config.name,
-        "description": config.about,
+        "name": core.text("name"),
+        "description": core.text("about"),
+        "icon": core.text("icon"),
         "self": core.keys.public_key().to_hex(),
         "pubkey": config.owner.map(|owner| owner.to_hex()),
         "supported_nips": SUPPORTED_NIPS,
+        "nip29": { "subgroups": true },
         "software": "warren",
         "version": env!("CARGO_PKG_VERSION"),
         "limitation": {

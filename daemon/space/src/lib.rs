@@ -3,12 +3,14 @@
 //! It never opens a socket, never reads the daemon's configuration file and never asks the system for the time:
 //! connections, configuration and clock come in as arguments. It owns one directory on disk.
 //!
-//! Every call goes down in this list: `space` -> `connection`, `http` -> `files`, `questions` -> `pipeline` -> `ingest` ->
+//! Every call goes down in this list: `space` -> `connection`, `http` -> `files`, `questions` -> `pipeline` ->
+//! `management` -> `ingest` ->
 //! `fanout`, `snapshots` -> `access` -> `groups`, `store` -> `journal` -> `disk`.
 
 mod access;
 mod answer;
 mod auth;
+mod claims;
 mod config;
 mod connection;
 mod core;
@@ -24,6 +26,8 @@ mod ingest;
 mod journal;
 mod keyfile;
 mod mail;
+mod management;
+mod names;
 mod outbox;
 mod pipeline;
 mod protected;

@@ -15,7 +15,7 @@ use nostr::key::PublicKey;
 use crate::access::Viewer;
 use crate::core::Core;
 use crate::groups::rules::Refusal;
-use crate::groups::{Groups, kinds};
+use crate::groups::{Authority, Groups, kinds};
 use crate::rate::{People, Rate};
 use crate::record::{ChannelId, StoredEvent, tag_values};
 use crate::store::{Query, StoreError};
@@ -48,6 +48,19 @@ pub fn place(event: &Event) -> Result<Option<ChannelId>, Refusal> {
         return Err("invalid: a private message belongs to no channel".into());
     }
     Ok(Some(ChannelId::mail()))
+}
+
+/// Whether somebody may permit a home to collect their messages: members may.
+pub fn check_permission(
+    event: &Event,
+    groups: &Groups,
+    authority: &Authority,
+) -> Result<(), Refusal> {
+    if groups.is_member(&event.pubkey) || authority.is_above(&event.pubkey) {
+        Ok(())
+    } else {
+        Err("restricted: join this space first".into())
+    }
 }
 
 /// Which homes may collect whose messages: state that is made of the permissions in the journal.

@@ -13,7 +13,8 @@ use crate::core::Core;
 use crate::error::SpaceError;
 use crate::fanout::Listener;
 use crate::groups::kinds;
-use crate::ingest::{self, Batch};
+use crate::ingest::{self, Batch, Pace};
+use crate::management;
 use crate::rate::{People, Rate};
 use crate::record::ChannelId;
 use crate::vanish::{self, Vanish};
@@ -59,10 +60,73 @@ impl Reply {
 
 type Task = Box<dyn FnOnce(&Core) + Send>;
 
+/// What the writing thread does.
+enum Work {
+    /// Takes in an event.
+    Event(Submission),
+    /// Manages the space. The answer goes out once what it wrote is safe.
+    Call(
+        management::Call,
+        tokio::sync::oneshot::Sender<management::Outcome>,
+    ),
+}
+
+impl Work {
+    /// Whether all that came before must be on the disk.
+    fn takes_away(&self) -> bool {
+        match self {
+            Self::Event(submission) => ingest::takes_away(submission.event.kind.as_u16()),
+            Self::Call(..) => true,
+        }
+    }
+}
+
+/// Who waits for the batch.
+enum Waiting {
+    Author(Reply, EventId, ingest::Verdict),
+    Manager(
+        tokio::sync::oneshot::Sender<management::Outcome>,
+        management::Outcome,
+    ),
+}
+
+/// Said to who asked to vanish when the disk did not let go of everything.
+const UNFINISHED: &str = "error: not everything is gone from the disk yet; ask again";
+
+impl Waiting {
+    /// Whether it waits for one of these events.
+    fn is_one_of(&self, ids: &[EventId]) -> bool {
+        matches!(self, Self::Author(_, id, _) if ids.contains(id))
+    }
+
+    fn answer(self, failed: Option<&str>, erased: bool) {
+        const HIDDEN: &str =
+            "error: it is hidden, but not yet gone from the disk; the space will try again";
+        match self {
+            Self::Author(reply, id, verdict) => {
+                let verdict = match verdict {
+                    Ok(_) if failed.is_some() => Err(failed.unwrap_or_default().to_owned()),
+                    Ok(reason) if reason.is_empty() && !erased => Err(HIDDEN.to_owned()),
+                    verdict => verdict,
+                };
+                reply.send(&id, &verdict);
+            }
+            Self::Manager(answer, outcome) => {
+                let outcome = match (outcome, failed) {
+                    (Ok(_), Some(reason)) => Err(reason.to_owned()),
+                    (Ok(_), None) if !erased => Err(HIDDEN.to_owned()),
+                    (outcome, _) => outcome,
+                };
+                let _ = answer.send(outcome);
+            }
+        }
+    }
+}
+
 /// The way to the threads. `None` ends a thread.
 pub struct Pipeline {
     check: Sender<Option<Submission>>,
-    write: Sender<Option<Submission>>,
+    write: Sender<Option<Work>>,
     read: Sender<Option<Task>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -114,6 +178,13 @@ impl Pipeline {
         answered.await.ok()
     }
 
+    /// Manages the space; `None` when it is closing.
+    pub async fn manage(&self, call: management::Call) -> Option<management::Outcome> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.write.send(Some(Work::Call(call, answer))).ok()?;
+        answered.await.ok()
+    }
+
     /// Ends the threads, each after what was handed to it.
     pub fn stop(&self) {
         let mut threads =
@@ -142,17 +213,13 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
         .map_err(SpaceError::Thread)
 }
 
-fn check_all(
-    core: &Core,
-    checks: &Receiver<Option<Submission>>,
-    write: &Sender<Option<Submission>>,
-) {
+fn check_all(core: &Core, checks: &Receiver<Option<Submission>>, write: &Sender<Option<Work>>) {
     while let Ok(Some(submission)) = checks.recv() {
         let id = submission.event.id;
         let viewer = core.viewer(&submission.reply.listener);
         match ingest::examine(&submission.event, &viewer, core) {
             Ok(None) => {
-                let _ = write.send(Some(submission));
+                let _ = write.send(Some(Work::Event(submission)));
             }
             Ok(Some(known)) => submission.reply.send(&id, &Ok(known)),
             Err(reason) => submission.reply.send(&id, &Err(reason)),
@@ -168,7 +235,7 @@ fn read_all(core: &Core, reads: &Receiver<Option<Task>>) {
 
 struct Writer<'a> {
     core: &'a Core,
-    rates: People,
+    pace: Pace,
     /// Whether events wait for the index.
     is_behind: bool,
     upkeep_asked: bool,
@@ -183,17 +250,17 @@ impl<'a> Writer<'a> {
         };
         Self {
             core,
-            rates: People::new(rate),
+            pace: Pace::new(People::new(rate)),
             is_behind: true,
             upkeep_asked: false,
         }
     }
 
-    fn run(&mut self, writes: &Receiver<Option<Submission>>, read: &Sender<Option<Task>>) {
+    fn run(&mut self, writes: &Receiver<Option<Work>>, read: &Sender<Option<Task>>) {
         loop {
             let wait = if self.is_behind { QUIET } else { HOUR };
             let mut next = match writes.recv_timeout(wait) {
-                Ok(Some(submission)) => Some(submission),
+                Ok(Some(work)) => Some(work),
                 Err(RecvTimeoutError::Timeout) => {
                     self.when_quiet(read);
                     continue;
@@ -201,22 +268,24 @@ impl<'a> Writer<'a> {
                 Ok(None) | Err(RecvTimeoutError::Disconnected) => return,
             };
             let mut batch = Batch::new(self.core);
-            let mut answers = Vec::new();
+            let mut waiting = Vec::new();
             let mut stop = false;
-            while let Some(Submission { event, reply }) = next.take() {
-                let id = event.id;
-                let verdict = batch.admit(*event, self.core, &mut self.rates);
-                answers.push((reply, id, verdict));
-                if batch.is_closed || answers.len() >= BATCH {
+            while let Some(work) = next.take() {
+                if work.takes_away() && !batch.is_empty() {
+                    self.store(batch, std::mem::take(&mut waiting));
+                    batch = Batch::new(self.core);
+                }
+                waiting.push(self.admit(work, &mut batch));
+                if batch.is_closed || waiting.len() >= BATCH {
                     break;
                 }
                 match writes.try_recv() {
-                    Ok(Some(submission)) => next = Some(submission),
+                    Ok(Some(work)) => next = Some(work),
                     Ok(None) => stop = true,
                     Err(_) => {}
                 }
             }
-            self.store(batch, answers);
+            self.store(batch, waiting);
             if self.core.store.needs_maintenance() && !self.upkeep_asked {
                 self.ask_for_upkeep(read);
             }
@@ -226,8 +295,24 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Steps 9 to 11.
+    fn admit(&mut self, work: Work, batch: &mut Batch) -> Waiting {
+        match work {
+            Work::Event(Submission { event, reply }) => {
+                let id = event.id;
+                let viewer = self.core.viewer(&reply.listener);
+                let verdict = batch.admit(*event, &viewer, self.core, &mut self.pace);
+                Waiting::Author(reply, id, verdict)
+            }
+            Work::Call(call, answer) => {
+                let outcome = call.run(batch, self.core, &mut self.pace);
+                Waiting::Manager(answer, outcome)
+            }
+        }
+    }
+
     /// Steps 12 to 15.
-    fn store(&mut self, batch: Batch, answers: Vec<(Reply, EventId, ingest::Verdict)>) {
+    fn store(&mut self, batch: Batch, waiting: Vec<Waiting>) {
         let core = self.core;
         let stored = if batch.events.is_empty() {
             Ok(true)
@@ -237,18 +322,19 @@ impl<'a> Writer<'a> {
                 .map(|appended| appended.erased)
         };
         let erased = match stored {
-            Ok(erased) => erased,
+            Ok(erased) => erased || batch.erase.is_empty(),
             Err(error) => {
                 let reason = ingest::disk_trouble(&error);
-                for (reply, id, verdict) in answers {
-                    reply.send(&id, &verdict.and(Err(reason.clone())));
+                for waiting in waiting {
+                    waiting.answer(Some(&reason), true);
                 }
                 return;
             }
         };
         self.is_behind |= !batch.events.is_empty();
         self.upkeep_asked = false;
-        if !batch.changes.is_empty() || batch.has_permissions {
+        let before = core.groups();
+        if batch.is_changed {
             let deleted: Vec<ChannelId> = batch
                 .events
                 .iter()
@@ -271,31 +357,22 @@ impl<'a> Writer<'a> {
             .filter(is_unfinished)
             .map(|vanish| vanish.request)
             .collect();
-        for (reply, id, verdict) in answers {
-            let verdict = match verdict {
-                Ok(_) if unfinished.contains(&id) => {
-                    Err("error: not everything is gone from the disk yet; ask again".into())
-                }
-                Ok(reason) if reason.is_empty() && !erased && !batch.erase.is_empty() => Err(
-                    "error: it is hidden, but not yet gone from the disk; the space will try again"
-                        .into(),
-                ),
-                verdict => verdict,
-            };
-            reply.send(&id, &verdict);
+        for waiting in waiting {
+            let unfinished = waiting.is_one_of(&unfinished).then_some(UNFINISHED);
+            waiting.answer(unfinished, erased);
         }
         for event in &batch.live {
-            core.fanout.publish(event, &batch.groups);
+            // Who could read a channel hears that it is gone.
+            let is_end = event.event.kind.as_u16() == kinds::DELETE_GROUP;
+            let groups = if is_end { &before } else { &batch.groups };
+            core.fanout.publish(event, groups);
         }
-        for change in &batch.changes {
-            for snapshot in &change.snapshots {
-                if core.fanout.anybody_wants(*snapshot)
-                    && let Some(channel) = batch.groups.get(&change.channel)
-                    && let Some(event) = core.snapshots.get(&change.channel, channel, *snapshot)
-                {
-                    core.fanout
-                        .publish_snapshot(&event, &change.channel, *snapshot, &batch.groups);
-                }
+        for subject in &batch.subjects {
+            if core.fanout.anybody_wants(subject.kind())
+                && let Some(event) = core.snapshots.get(&batch.groups, subject)
+            {
+                core.fanout
+                    .publish_description(&event, subject, &batch.groups);
             }
         }
     }

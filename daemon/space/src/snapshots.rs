@@ -1,34 +1,44 @@
-//! The events by which the space itself describes a channel (39000 to 39003). They are made when somebody asks, from
-//! the state, and never stored: a member list of thousands would otherwise be written anew at every join.
+//! The events by which the space itself describes its channels (39000 to 39003, 39005), its members (13534) and its
+//! roles (33534). They are made when somebody asks, from the state, and never stored: a member list of thousands would
+//! otherwise be written anew at every join.
+
+mod describe;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nostr::event::{Event, EventId, Kind, Signature, Tag, Tags, UnsignedEvent};
+use nostr::event::{Event, EventId, Kind, Signature, UnsignedEvent};
 use nostr::filter::Filter;
-use nostr::key::{Keys, PublicKey};
-use nostr::types::Timestamp;
+use nostr::key::Keys;
 
 use crate::access::Viewer;
-use crate::groups::{Channel, Groups, Rank, Snapshot};
-use crate::record::{ChannelId, StoredEvent};
+use crate::claims::Claims;
+use crate::config::Clock;
+use crate::groups::permissions::Permission;
+use crate::groups::{Groups, Snapshot, Subject, kinds};
+use crate::record::StoredEvent;
 use crate::wire::matches;
 
 /// Signed descriptions that are kept for the next who asks.
 const KEPT: usize = 64;
+/// Seconds that an invitation made on the fly is good for.
+const CLAIM_SECONDS: u64 = 24 * 3600;
 
 /// Makes and signs descriptions.
-#[derive(Debug)]
 pub struct Snapshots {
     keys: Keys,
-    kept: Mutex<HashMap<(ChannelId, Snapshot), Arc<StoredEvent>>>,
+    claims: Claims,
+    clock: Clock,
+    kept: Mutex<HashMap<Subject, Arc<StoredEvent>>>,
 }
 
 impl Snapshots {
     /// Signs with these keys.
-    pub fn new(keys: Keys) -> Self {
+    pub fn new(keys: Keys, clock: Clock) -> Self {
         Self {
+            claims: Claims::new(&keys),
             keys,
+            clock,
             kept: Mutex::default(),
         }
     }
@@ -40,80 +50,115 @@ impl Snapshots {
         groups: &Groups,
         viewer: &Viewer,
     ) -> Vec<Arc<StoredEvent>> {
-        if !wants_any(filter) {
-            return Vec::new();
+        if filter.search.is_some() {
+            return Vec::new(); // a search (NIP-50) wants what people wrote
         }
         let mut found = Vec::new();
-        for (id, channel) in groups.iter() {
-            for snapshot in Snapshot::ALL {
-                if viewer.may_see_snapshot(channel, snapshot)
-                    && wants(filter, snapshot)
-                    && let Some(event) = self.matching(filter, id, channel, snapshot)
-                {
-                    found.push(event);
+        let mut describe = |subject: Subject| {
+            if wants(filter, subject.kind())
+                && viewer.may_see_subject(&subject, groups)
+                && let Some(event) = self.matching(filter, groups, &subject)
+            {
+                found.push(event);
+            }
+        };
+        if Snapshot::ALL
+            .iter()
+            .any(|snapshot| wants(filter, snapshot.kind()))
+        {
+            for (id, _) in groups.iter() {
+                for snapshot in Snapshot::ALL {
+                    describe(Subject::Channel(id.clone(), snapshot));
                 }
             }
         }
+        describe(Subject::Members);
+        if wants(filter, kinds::ROLE) {
+            for (id, _) in groups.community().roles.iter() {
+                describe(Subject::Role(id.into()));
+            }
+        }
+        found.extend(self.invitation(filter, groups, viewer));
         found.sort_by(|a, b| a.event.cmp(&b.event));
         found
     }
 
     /// One description.
-    pub fn get(
-        &self,
-        id: &ChannelId,
-        channel: &Channel,
-        snapshot: Snapshot,
-    ) -> Option<Arc<StoredEvent>> {
-        self.matching(&Filter::new(), id, channel, snapshot)
+    pub fn get(&self, groups: &Groups, subject: &Subject) -> Option<Arc<StoredEvent>> {
+        self.matching(&Filter::new(), groups, subject)
     }
 
     fn matching(
         &self,
         filter: &Filter,
-        id: &ChannelId,
-        channel: &Channel,
-        snapshot: Snapshot,
+        groups: &Groups,
+        subject: &Subject,
     ) -> Option<Arc<StoredEvent>> {
-        let key = (id.clone(), snapshot);
+        let changed_at = groups.changed_at(subject)?;
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(event) = kept.get(&key).filter(|event| {
-            event.event.created_at.as_secs() == channel.changed_at[snapshot.index()]
-        }) {
+        if let Some(event) = kept
+            .get(subject)
+            .filter(|event| event.event.created_at.as_secs() == changed_at)
+        {
             return matches(filter, &event.event).then(|| Arc::clone(event));
         }
-        let unsigned = build(self.keys.public_key(), id, channel, snapshot);
-        let event_id = unsigned.compute_id();
-        let mut event = as_event(&unsigned, event_id);
-        if !matches(filter, &event) {
-            return None; // the signature is the costly part
-        }
-        event.sig = self.keys.sign_schnorr(event_id.as_bytes());
-        let event = Arc::new(StoredEvent {
-            event,
-            channel: None,
-        });
+        let unsigned = describe::build(self.keys.public_key(), groups, subject, changed_at)?;
+        let event = self.signed_if(filter, &unsigned)?;
         if kept.len() >= KEPT {
             kept.clear();
         }
-        kept.insert(key, Arc::clone(&event));
+        kept.insert(subject.clone(), Arc::clone(&event));
         Some(event)
+    }
+
+    /// An invitation for one newcomer, made for the first of the viewer's people who may invite. Only to who asks for
+    /// just that (NIP-43).
+    fn invitation(
+        &self,
+        filter: &Filter,
+        groups: &Groups,
+        viewer: &Viewer,
+    ) -> Option<Arc<StoredEvent>> {
+        let kinds = filter.kinds.as_ref()?;
+        if !kinds.contains(&Kind::from_u16(kinds::SPACE_INVITE)) {
+            return None;
+        }
+        let by = viewer.people.iter().find(|person| {
+            let standing = groups.standing(&viewer.authority, person);
+            standing.permissions.has(Permission::Invite)
+        })?;
+        let now = (self.clock)();
+        let random = Keys::generate().public_key();
+        let random = *random.as_bytes().first_chunk::<8>()?;
+        let claim = self.claims.make(by, now + CLAIM_SECONDS, random);
+        let relay = self.keys.public_key();
+        let tags: [&[&str]; 2] = [&["-"], &["claim", &claim]];
+        self.signed_if(
+            filter,
+            &describe::event(relay, kinds::SPACE_INVITE, now, &tags),
+        )
+    }
+
+    /// The event, signed, if the filter wants it: the signature is the costly part.
+    fn signed_if(&self, filter: &Filter, unsigned: &UnsignedEvent) -> Option<Arc<StoredEvent>> {
+        let id = unsigned.compute_id();
+        let mut event = as_event(unsigned, id);
+        if !matches(filter, &event) {
+            return None;
+        }
+        event.sig = self.keys.sign_schnorr(id.as_bytes());
+        Some(Arc::new(StoredEvent {
+            event,
+            channel: None,
+        }))
     }
 }
 
-/// Whether a filter can want any description at all. A search (NIP-50) wants what people wrote.
-pub fn wants_any(filter: &Filter) -> bool {
-    filter.search.is_none()
-        && Snapshot::ALL
-            .into_iter()
-            .any(|snapshot| wants(filter, snapshot))
-}
-
-fn wants(filter: &Filter, snapshot: Snapshot) -> bool {
+fn wants(filter: &Filter, kind: u16) -> bool {
     filter
         .kinds
         .as_ref()
-        .is_none_or(|kinds| kinds.contains(&Kind::from_u16(snapshot.kind())))
+        .is_none_or(|kinds| kinds.contains(&Kind::from_u16(kind)))
 }
 
 fn as_event(unsigned: &UnsignedEvent, id: EventId) -> Event {
@@ -126,74 +171,5 @@ fn as_event(unsigned: &UnsignedEvent, id: EventId) -> Event {
         tags,
         unsigned.content.clone(),
         Signature::from_byte_array([0; 64]),
-    )
-}
-
-fn build(relay: PublicKey, id: &ChannelId, channel: &Channel, snapshot: Snapshot) -> UnsignedEvent {
-    let mut tags = Tags::new();
-    let mut tag = |words: &[&str]| {
-        if let Ok(tag) = Tag::parse(words.iter().copied()) {
-            tags.push(tag);
-        }
-    };
-    tag(&["d", id.as_str()]);
-    match snapshot {
-        Snapshot::Metadata => {
-            let metadata = &channel.metadata;
-            metadata
-                .texts
-                .iter()
-                .for_each(|(name, text)| tag(&[name, text]));
-            let flags = [
-                ("private", metadata.private),
-                ("restricted", metadata.restricted),
-                ("hidden", metadata.hidden),
-                ("closed", metadata.closed),
-            ];
-            flags
-                .iter()
-                .filter(|(_, set)| *set)
-                .for_each(|(name, _)| tag(&[name]));
-            if let Some(kinds) = &metadata.supported_kinds {
-                let kinds: Vec<String> = kinds.iter().map(u16::to_string).collect();
-                let mut words = vec!["supported_kinds"];
-                words.extend(kinds.iter().map(String::as_str));
-                tag(&words);
-            }
-        }
-        Snapshot::Admins | Snapshot::Members => {
-            let mut members: Vec<_> = channel.members.iter().collect();
-            members.sort_by_key(|(person, _)| **person);
-            for (person, roles) in members {
-                let person = person.to_hex();
-                if snapshot == Snapshot::Members {
-                    tag(&["p", &person]);
-                } else if roles.rank() > Rank::Member {
-                    let mut words = vec!["p", &person];
-                    words.extend(roles.0.iter().map(|role| &**role));
-                    tag(&words);
-                }
-            }
-        }
-        Snapshot::Roles => {
-            tag(&[
-                "role",
-                "admin",
-                "changes the channel, gives roles, and all that a moderator does",
-            ]);
-            tag(&[
-                "role",
-                "moderator",
-                "deletes messages, removes members, makes invitations",
-            ]);
-        }
-    }
-    let created_at = Timestamp::from_secs(channel.changed_at[snapshot.index()]);
-    UnsignedEvent::new(
-        relay,
-        created_at,
-        Kind::from_u16(snapshot.kind()),
-        tags.to_vec(),
-        "",
     )
 }

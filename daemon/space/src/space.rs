@@ -28,7 +28,7 @@ pub const FIRST_CHANNEL: &str = "general";
 pub struct Summary {
     /// The name people see.
     pub name: String,
-    /// People who are a member of at least one channel.
+    /// People who belong to the space.
     pub members: usize,
     /// Channels, hidden ones included.
     pub channels: usize,
@@ -102,11 +102,11 @@ impl Space {
         })?;
         let keys = keyfile::open(&config.dir.join("space.key"))?;
         let store = EmbeddedStore::open(disk, &index_path).map_err(failed)?;
-        let mut groups = Groups::default();
+        let mut groups = Groups::new(keys.public_key());
         let mut deletions: HashMap<ChannelId, u32> = HashMap::new();
         store
             .replay(&kinds::STATE, &mut |event| {
-                groups.apply(&event.event);
+                drop(groups.apply(&event.event, event.channel.as_ref()));
                 if event.event.kind.as_u16() == kinds::DELETE_GROUP
                     && let Some(channel) = &event.channel
                 {
@@ -120,7 +120,8 @@ impl Space {
             .catch_up(&deletions)
             .and_then(|()| core.files.sweep(core.now()))
             .map_err(|error| files_failed(&config, error))?;
-        if core.groups().len() == 0 {
+        let groups = core.groups();
+        if groups.len() == 0 && groups.community().gone.is_empty() {
             make_first_channel(&core).map_err(failed)?;
         }
         vanish::finish_all(&core).map_err(failed)?;
@@ -150,7 +151,7 @@ impl Space {
             );
             return;
         };
-        let Some(io) = http::serve(&self.core, io).await else {
+        let Some(io) = http::serve(&self.core, &self.pipeline, io).await else {
             return;
         };
         let session = Session {
@@ -180,8 +181,8 @@ impl Space {
         let groups = self.core.groups();
         let stats = self.core.store.stats();
         Summary {
-            name: self.core.config.name.clone(),
-            members: groups.people_besides(&self.core.keys.public_key()),
+            name: self.core.text("name"),
+            members: groups.community().members.len(),
             channels: groups.len(),
             events: stats.events,
             bytes: stats.bytes,
@@ -251,9 +252,9 @@ fn make_first_channel(core: &Core) -> Result<(), StoreError> {
     let events = ingest::first_channel(core, &id, "General")
         .map_err(|reason| StoreError::Journal(std::io::Error::other(reason)))?;
     core.store.append(&events, &[])?;
-    let mut groups = Groups::default();
+    let mut groups = (*core.groups()).clone();
     for event in &events {
-        groups.apply(&event.event);
+        groups.apply(&event.event, event.channel.as_ref());
     }
     core.set_groups(groups);
     Ok(())

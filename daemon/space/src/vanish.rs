@@ -14,7 +14,7 @@ use nostr::types::Timestamp;
 use crate::auth::names_space;
 use crate::core::Core;
 use crate::groups::rules::Refusal;
-use crate::groups::{Channel, Groups, Metadata, Roles, Snapshot, kinds};
+use crate::groups::{Channel, Groups, Metadata, Snapshot, Subject, kinds};
 use crate::record::{ChannelId, StoredEvent, tag_values};
 use crate::store::{Query, StoreError};
 
@@ -176,11 +176,11 @@ pub fn statements(
     unstored: &[std::sync::Arc<StoredEvent>],
     core: &Core,
 ) -> Result<Vec<Statement>, StoreError> {
-    let mut left = Groups::default();
+    let mut left = Groups::new(core.keys.public_key());
     let mut deleted: BTreeMap<ChannelId, Vec<Vec<String>>> = BTreeMap::new();
     let mut keep = |event: &StoredEvent| {
         if !vanish.covers(&event.event) {
-            left.apply(&event.event);
+            left.apply(&event.event, event.channel.as_ref());
         } else if let Some(channel) = &event.channel
             && event.event.kind.as_u16() == kinds::DELETE_EVENT
         {
@@ -194,7 +194,21 @@ pub fn statements(
     channels.sort_by_key(|(id, _)| *id);
     let mut statements = Vec::new();
     for (id, channel) in channels {
-        describe(id, channel, left.get(id), vanish, core, &mut statements);
+        let known = Known {
+            id,
+            now: channel,
+            left: left.get(id),
+        };
+        describe(&known, now, vanish, core, &mut statements);
+    }
+    // What the person deleted stays so.
+    for (id, _) in left.iter().filter(|(id, _)| now.get(id).is_none()) {
+        let tags = vec![words(&["h", id.as_str()])];
+        statements.push((kinds::DELETE_GROUP, tags));
+    }
+    if now.is_member(&vanish.person) {
+        let tags = vec![words(&["-"]), words(&["p", &vanish.person.to_hex()])];
+        statements.push((kinds::MEMBER_REMOVED, tags));
     }
     // What was deleted stays so.
     for (channel, ids) in deleted {
@@ -207,15 +221,26 @@ pub fn statements(
     Ok(statements)
 }
 
-/// What has to be said of one channel, of which `left` would be left.
+/// A channel, and what would be left of it.
+struct Known<'a> {
+    id: &'a ChannelId,
+    now: &'a Channel,
+    left: Option<&'a Channel>,
+}
+
+/// What has to be said of one channel.
 fn describe(
-    id: &ChannelId,
-    channel: &Channel,
-    left: Option<&Channel>,
+    known: &Known<'_>,
+    groups: &Groups,
     vanish: &Vanish,
     core: &Core,
     out: &mut Vec<Statement>,
 ) {
+    let &Known {
+        id,
+        now: channel,
+        left,
+    } = known;
     let mut say = |kind: u16, tags: Vec<Vec<String>>| {
         let mut all = vec![words(&["h", id.as_str()])];
         all.extend(tags);
@@ -226,17 +251,20 @@ fn describe(
     wanted.remove(&vanish.person);
     let founded = Channel {
         metadata: Metadata::default(),
-        members: [(space, Roles(vec!["admin".into()]))].into(),
-        invites: Default::default(),
-        changed_at: channel.changed_at,
+        founder: space,
+        members: Default::default(),
+        children: Vec::new(),
+        pins: Vec::new(),
+        ..channel.clone()
     };
     if left.is_none() {
         say(kinds::CREATE_GROUP, Vec::new());
-        wanted.extend(founded.members.clone());
     }
     let left = left.unwrap_or(&founded);
     if left.metadata != channel.metadata
-        && let Some(event) = core.snapshots.get(id, channel, Snapshot::Metadata)
+        && let Some(event) = core
+            .snapshots
+            .get(groups, &Subject::Channel(id.clone(), Snapshot::Metadata))
     {
         let tags = event.event.tags.iter().filter(|tag| tag.kind() != "d");
         say(
@@ -275,16 +303,10 @@ fn describe(
     for people in come.chunks(PEOPLE) {
         say(kinds::PUT_USER, people.to_vec());
     }
-    let mut codes: BTreeMap<Option<u64>, Vec<Vec<String>>> = BTreeMap::new();
-    for (code, expires) in &channel.invites {
-        if left.invites.get(code) != Some(expires) {
-            let tags = codes.entry(*expires).or_default();
-            tags.push(words(&["code", code]));
-        }
-    }
-    for (expires, mut tags) in codes {
-        tags.extend(expires.map(|time| words(&["expiration", &time.to_string()])));
-        say(kinds::CREATE_INVITE, tags);
+    if left.pins != channel.pins {
+        let pins = channel.pins.iter();
+        let pins = pins.map(|(name, value)| words(&[&name.to_string(), value]));
+        say(kinds::PIN_LIST, pins.collect());
     }
 }
 

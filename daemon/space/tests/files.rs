@@ -391,6 +391,6 @@ async fn paths_and_methods_that_are_none_get_plain_answers() {
         assert_eq!(answer.status, status, "{method} {path}");
         assert_eq!(answer.header("access-control-allow-origin"), "*");
         let methods = answer.header("access-control-allow-methods");
-        assert_eq!(methods, "GET, HEAD, PUT, PATCH, DELETE, OPTIONS");
+        assert_eq!(methods, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     }
 }

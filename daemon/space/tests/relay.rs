@@ -6,19 +6,10 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use common::{Person, SERVICE, START, TestSpace, contents, ids};
+use common::{Person, SERVICE, START, TestSpace, contents, http, ids};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const GENERAL: &[&str] = &["h", "general"];
-
-async fn http(space: &TestSpace, request: &str) -> String {
-    let mut stream = space.stream();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
-}
 
 #[tokio::test]
 async fn nip11_the_description_names_only_nips_that_have_tests() {
@@ -45,6 +36,9 @@ async fn nip11_the_description_names_only_nips_that_have_tests() {
         include_str!("questions.rs"),
         include_str!("search.rs"),
         include_str!("vanish.rs"),
+        include_str!("members.rs"),
+        include_str!("moderation.rs"),
+        include_str!("management.rs"),
     ]
     .concat();
     for nip in body["supported_nips"].as_array().unwrap() {

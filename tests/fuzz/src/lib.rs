@@ -51,6 +51,8 @@ pub const TARGETS: &[Target] = &[
     target("search", nostr::search),
     target("journal", nostr::journal),
     target("event", nostr::event),
+    target("management", nostr::management),
+    target("filters", nostr::filters),
     target("web", nostr::web),
     target("channel", nostr::channel),
     target("authorization", nostr::authorization),

@@ -30,6 +30,16 @@ pub fn channel(bytes: &[u8]) {
     warren_home::fuzz::channel(bytes);
 }
 
+/// A call of a space's management.
+pub fn management(bytes: &[u8]) {
+    warren_space::fuzz::management(bytes);
+}
+
+/// A message under a space's filters.
+pub fn filters(bytes: &[u8]) {
+    warren_space::fuzz::filters(bytes);
+}
+
 /// A `Host` header and the body of a form.
 pub fn web(bytes: &[u8]) {
     warren_home::fuzz::host(bytes);

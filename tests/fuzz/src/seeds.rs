@@ -128,6 +128,16 @@ const SIGNER: &[&str] = &[
     r#"{"id":"3","method":"nip44_decrypt","params":["379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","x"]}"#,
     "nostrconnect://379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe?relay=wss%3A%2F%2Fb&perms=nip44_encrypt%2Csign_event%3A1&name=My+Client&secret=0s8j2djs",
 ];
+const MANAGEMENT: &[&str] = &[
+    r#"{"method":"supportedmethods","params":[]}"#,
+    r#"{"method":"createrole","params":["gardener","Gardener","waters",120,300,["pin","kick"]]}"#,
+    r#"{"method":"setfilters","params":[{"words":["*spam","bad thing"],"links":["example.org"]}]}"#,
+    "Nostr eyJraW5kIjoyNzIzNX0=",
+];
+const FILTERS: &[&str] = &[
+    "weed\n*spam\nbad thing\n\nw\u{435}ed, NoSpammer! https://ex\u{200b}ample.org:80/x?y",
+    "example.org\n\n{\"name\":\"\u{202e}nimda\",\"display_name\":\"\u{1f469}\u{200d}\u{1f33e}\"}",
+];
 const MAPS: &[&str] = &[
     r#"{"nodes":[{"id":"a"},{"id":7,"name":"x"}],"links":[{"source":"a","target":7,"source_tq":0.5,"target_tq":1}]}"#,
     r#"{"nodes":[{"id":1},{"id":1}],"links":[]}"#,
@@ -290,7 +300,7 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     }
     seeds.push(("coalesce", joined));
 
-    let texts: [(&'static str, &[&str]); 9] = [
+    let texts: [(&'static str, &[&str]); 11] = [
         ("config", CONFIG),
         ("uci", UCI),
         ("control", CONTROL),
@@ -298,6 +308,8 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("web", WEB),
         ("channel", CHANNEL),
         ("file", FILE),
+        ("management", MANAGEMENT),
+        ("filters", FILTERS),
         ("map", MAPS),
         ("search", SEARCHES),
     ];

@@ -80,15 +80,9 @@ impl Importer {
         let keys = keyfile::open(&config.dir.join("space.key"))?;
         let store = EmbeddedStore::open(Arc::new(disk), &config.dir.join("index.sqlite"))?;
         let files = space::open_files(&config)?;
+        let groups = Groups::new(keys.public_key());
         Ok(Self {
-            core: Core::new(
-                config,
-                clock,
-                keys,
-                Box::new(store),
-                files,
-                Groups::default(),
-            ),
+            core: Core::new(config, clock, keys, Box::new(store), files, groups),
             batch: Vec::new(),
             bytes: 0,
             ids: HashSet::new(),

@@ -11,20 +11,49 @@ use super::refusal::Refusal;
 use crate::access::Viewer;
 use crate::config::FileLimits;
 use crate::core::Core;
-use crate::groups::{Groups, Rank};
-use crate::record::ChannelId;
-use crate::space::FIRST_CHANNEL;
+use crate::groups::permissions::Permission;
+use crate::groups::roles::Standing;
+use crate::groups::{Channel, Groups};
 
-/// What somebody is in the whole space; `None`: no member. The roles of the first channel count for the whole space,
-/// because whoever makes a channel of their own is its admin.
-pub fn standing(core: &Core, groups: &Groups, person: &PublicKey) -> Option<Rank> {
-    if core.authority.is_above(person) {
-        return Some(Rank::Admin);
+/// What roles mean for files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// Has files.
+    Member,
+    /// May delete others' messages, and so their files.
+    Moderator,
+    /// Manages the space.
+    Admin,
+}
+
+impl Rank {
+    fn of(standing: &Standing) -> Option<Self> {
+        let may = |permission| standing.permissions.has(permission);
+        standing.belongs.then(|| {
+            if may(Permission::ManageSpace) {
+                Self::Admin
+            } else if may(Permission::DeleteMessages) {
+                Self::Moderator
+            } else {
+                Self::Member
+            }
+        })
     }
-    let first = ChannelId::parse(FIRST_CHANNEL)
-        .and_then(|id| groups.get(&id))
-        .and_then(|channel| channel.rank(person));
-    first.or_else(|| groups.is_member(person).then_some(Rank::Member))
+}
+
+/// What somebody is in the whole space; `None`: no member.
+pub fn standing(core: &Core, groups: &Groups, person: &PublicKey) -> Option<Rank> {
+    Rank::of(&groups.standing(&core.authority, person))
+}
+
+/// What somebody is in a channel; `None`: does not belong to it.
+pub fn standing_in(
+    core: &Core,
+    groups: &Groups,
+    channel: &Channel,
+    person: &PublicKey,
+) -> Option<Rank> {
+    Rank::of(&groups.standing_in(&core.authority, channel, person))
 }
 
 /// Bytes that somebody may have.
@@ -39,12 +68,16 @@ const fn quota(limits: &FileLimits, rank: Rank) -> u64 {
 /// Whether a token's person may upload into the channel it names; their rank in the space.
 pub fn may_upload(core: &Core, token: &Token) -> Result<Rank, Refusal> {
     let groups = core.groups();
-    let rank = standing(core, &groups, &token.person).ok_or(Refusal::NotMember)?;
+    let in_space = groups.standing(&core.authority, &token.person);
+    let rank = Rank::of(&in_space)
+        .filter(|_| in_space.permissions.has(Permission::Upload))
+        .ok_or(Refusal::NotMember)?;
     if let Some(id) = &token.channel {
         // As for messages: who belongs to the channel, and everybody where everybody may write.
         let channel = groups.get(id).ok_or(Refusal::Channel)?;
         let is_open = !channel.metadata.restricted && !channel.is_private();
-        if !is_open && core.authority.rank(channel, &token.person).is_none() {
+        let here = groups.standing_in(&core.authority, channel, &token.person);
+        if !(is_open || here.belongs && here.permissions.has(Permission::Upload)) {
             return Err(Refusal::Channel);
         }
     }
@@ -58,7 +91,7 @@ pub fn may_delete(core: &Core, groups: &Groups, person: &PublicKey, right: &Righ
         None => standing(core, groups, person),
         Some(id) => groups
             .get(id)
-            .and_then(|channel| core.authority.rank(channel, person)),
+            .and_then(|channel| standing_in(core, groups, channel, person)),
     };
     rank >= Some(Rank::Moderator)
 }
@@ -101,7 +134,7 @@ impl Looker {
             None => return true,
             Some(id) => self.groups.get(id),
         };
-        channel.is_some_and(|channel| self.viewer.may_read(channel))
+        channel.is_some_and(|channel| self.viewer.may_read(channel, &self.groups))
     }
 
     /// Whether a right lets everybody see its file.

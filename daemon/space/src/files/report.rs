@@ -17,7 +17,6 @@ use super::refusal::Refusal;
 use super::{blocking, routes};
 use crate::answer::{Body, text};
 use crate::core::Core;
-use crate::groups::Rank;
 use crate::record::tag_values;
 
 /// The kind of a report (NIP-56).
@@ -93,9 +92,11 @@ pub async fn get(core: &Arc<Core>, headers: &HeaderMap) -> Result<Response<Body>
             return Err(AuthError::Server.into());
         }
         let groups = core.groups();
-        let moderates_any = policy::standing(core, &groups, &token.person) >= Some(Rank::Moderator)
+        let moderates_any = policy::standing(core, &groups, &token.person)
+            >= Some(policy::Rank::Moderator)
             || groups.iter().any(|(_, channel)| {
-                core.authority.rank(channel, &token.person) >= Some(Rank::Moderator)
+                policy::standing_in(core, &groups, channel, &token.person)
+                    >= Some(policy::Rank::Moderator)
             });
         if !moderates_any {
             return Err(Refusal::NotModerator);
@@ -107,11 +108,11 @@ pub async fn get(core: &Arc<Core>, headers: &HeaderMap) -> Result<Response<Body>
                 // Not who uploaded it, unless they moderate there as well.
                 let rank = match &right.channel {
                     None => policy::standing(core, &groups, &token.person),
-                    Some(id) => groups
-                        .get(id)
-                        .and_then(|channel| core.authority.rank(channel, &token.person)),
+                    Some(id) => groups.get(id).and_then(|channel| {
+                        policy::standing_in(core, &groups, channel, &token.person)
+                    }),
                 };
-                rank >= Some(Rank::Moderator)
+                rank >= Some(policy::Rank::Moderator)
             });
             if moderates {
                 let event: serde_json::Value =

@@ -31,7 +31,6 @@ use super::upload::{drain, media_type, publish};
 use super::{blocking, policy, routes};
 use crate::answer::{Body, text};
 use crate::core::Core;
-use crate::groups::Rank;
 
 /// Who is writing an upload just now.
 #[derive(Debug, Default)]
@@ -90,7 +89,7 @@ impl Drop for MyTurn {
 /// What a part says of itself.
 struct Part {
     token: Token,
-    rank: Rank,
+    rank: policy::Rank,
     hash: FileHash,
     size: u64,
     offset: u64,

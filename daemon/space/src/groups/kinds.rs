@@ -16,6 +16,8 @@ pub const CREATE_GROUP: u16 = 9007;
 pub const DELETE_GROUP: u16 = 9008;
 /// Make an invitation (NIP-29).
 pub const CREATE_INVITE: u16 = 9009;
+/// Say which messages are pinned (NIP-29).
+pub const PIN_LIST: u16 = 9010;
 /// Last of the kinds that NIP-29 keeps for moderation.
 pub const MODERATION_END: u16 = 9020;
 /// Ask to join (NIP-29).
@@ -32,11 +34,34 @@ pub const GIFT_WRAP: u16 = 1059;
 pub const EPHEMERAL_GIFT_WRAP: u16 = 21059;
 /// What a program keeps for a person (NIP-78): here only the permission to collect messages.
 pub const APP_DATA: u16 = 30078;
+/// A report (NIP-56).
+pub const REPORT: u16 = 1984;
+/// Reaction (NIP-25).
+pub const REACTION: u16 = 7;
+/// An act of moderation or management, signed by the space: the log of who did what, and what the state of the space
+/// is rebuilt from. Our own; the crate's README has the table.
+pub const ACT: u16 = 4240;
+/// The space says that somebody is a member now (NIP-43).
+pub const MEMBER_ADDED: u16 = 8000;
+/// The space says that somebody is no longer a member (NIP-43).
+pub const MEMBER_REMOVED: u16 = 8001;
+/// The space's list of members (NIP-43).
+pub const MEMBERS: u16 = 13534;
+/// A role of the space (NIP-43).
+pub const ROLE: u16 = 33534;
+/// Ask to become a member (NIP-43).
+pub const SPACE_JOIN: u16 = 28934;
+/// An invitation that the space makes for a member who asks (NIP-43).
+pub const SPACE_INVITE: u16 = 28935;
+/// Stop being a member (NIP-43).
+pub const SPACE_LEAVE: u16 = 28936;
+/// Proof of identity for one HTTP request (NIP-98).
+pub const HTTP_AUTH: u16 = 27235;
 /// Proof of identity to a relay (NIP-42).
 pub const AUTH: u16 = 22242;
 
-/// Everything the state of the groups is rebuilt from, and that is therefore never deleted.
-pub const STATE: [u16; 8] = [
+/// Everything the state of the space and its channels is rebuilt from, and that is therefore never deleted.
+pub const STATE: [u16; 13] = [
     PUT_USER,
     REMOVE_USER,
     EDIT_METADATA,
@@ -45,13 +70,43 @@ pub const STATE: [u16; 8] = [
     DELETE_GROUP,
     CREATE_INVITE,
     APP_DATA,
+    PIN_LIST,
+    MEMBER_ADDED,
+    MEMBER_REMOVED,
+    ACT,
+    REPORT,
 ];
 
-/// What a person may write that belongs to no channel: profile (0), deletion request (5), and the lists where
-/// to find somebody (10002, 10050, 10063) and which groups somebody is in (10009).
-pub const WITHOUT_CHANNEL: [u16; 6] = [0, DELETION, 10002, 10009, 10050, 10063];
+/// What a person may write that belongs to no channel: profile (0), deletion request (5), report (1984), joining and
+/// leaving the space (28934, 28936), and the lists where to find somebody (10002, 10050, 10063) and which groups
+/// somebody is in (10009).
+pub const WITHOUT_CHANNEL: [u16; 9] = [
+    0,
+    DELETION,
+    REPORT,
+    SPACE_JOIN,
+    SPACE_LEAVE,
+    10002,
+    10009,
+    10050,
+    10063,
+];
 
 /// Whether it is one of the moderation kinds.
 pub fn is_moderation(kind: u16) -> bool {
     (PUT_USER..=MODERATION_END).contains(&kind)
+}
+
+/// Whether only the space itself signs events of this kind.
+pub fn is_of_space(kind: u16) -> bool {
+    (GROUP_METADATA..=GROUP_LAST).contains(&kind)
+        || [
+            ACT,
+            MEMBER_ADDED,
+            MEMBER_REMOVED,
+            MEMBERS,
+            ROLE,
+            SPACE_INVITE,
+        ]
+        .contains(&kind)
 }

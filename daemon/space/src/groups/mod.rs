@@ -1,150 +1,55 @@
-//! The channels of a space (NIP-29 groups), rebuilt from the moderation events as `apply(event) -> state`.
-//! Applying never refuses: whether an event may be applied is asked before (`rules`), once, when it comes in.
+//! The space and its channels (NIP-29 groups, NIP-43 membership), rebuilt from events as `apply(event) -> state`.
+//! Applying never refuses: whether an event may be applied is asked before (`rules`, `management`), once.
 
+pub mod channel;
+pub mod community;
+pub mod filters;
+pub mod invites;
 pub mod kinds;
+pub mod permissions;
+pub mod roles;
 pub mod rules;
+mod standing;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use nostr::event::Event;
 use nostr::key::PublicKey;
 
+pub use channel::{Channel, Metadata};
+pub use community::Community;
+pub use standing::Authority;
+
 use crate::mail::{self, Permissions};
 use crate::record::{ChannelId, tag_values};
+use community::Changed;
+use roles::{ADMIN, MEMBER, Override, Roles};
 
-/// What a member may do in a channel beyond writing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rank {
-    /// Writes.
-    Member,
-    /// Also deletes messages, removes members without a role, makes invitations.
-    Moderator,
-    /// Also changes the channel and gives roles.
-    Admin,
-}
-
-/// A member's roles, as they were given.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Roles(pub Vec<Box<str>>);
-
-impl Roles {
-    /// What the roles allow. Role names this space does not know allow nothing more.
-    pub fn rank(&self) -> Rank {
-        let rank = |role: &str| match role {
-            "admin" => Rank::Admin,
-            "moderator" => Rank::Moderator,
-            _ => Rank::Member,
-        };
-        self.0
-            .iter()
-            .map(|role| rank(role))
-            .max()
-            .unwrap_or(Rank::Member)
-    }
-}
-
-/// What a channel is called and who may do what in it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Metadata {
-    /// `name`, `about`, `picture`, `banner`, `parent`: text for people, by tag name.
-    pub texts: BTreeMap<Box<str>, Box<str>>,
-    /// Only members may read.
-    pub private: bool,
-    /// Only members may write.
-    pub restricted: bool,
-    /// Others are not told that the channel exists. It is then private too.
-    pub hidden: bool,
-    /// Nobody joins without an invitation.
-    pub closed: bool,
-    /// The kinds that may be written; `None`: all.
-    pub supported_kinds: Option<Vec<u16>>,
-}
-
-/// Texts of a channel that are kept, with their longest length in characters.
-pub const TEXTS: [(&str, usize); 5] = [
-    ("name", 100),
-    ("about", 2000),
-    ("picture", 500),
-    ("banner", 500),
-    ("parent", 64),
-];
-
-impl Metadata {
-    /// Reads the full set of a 9002's (or 9007's) tags.
-    pub fn from_event(event: &Event) -> Self {
-        let has = |name: &str| event.tags.iter().any(|tag| tag.kind() == name);
-        let mut texts = BTreeMap::new();
-        for (name, _) in TEXTS {
-            if let Some(text) = tag_values(event, name)
-                .next()
-                .filter(|text| !text.is_empty())
-            {
-                texts.insert(name.into(), text.into());
-            }
-        }
-        let kinds = event
-            .tags
-            .iter()
-            .find(|tag| tag.kind() == "supported_kinds");
-        Self {
-            texts,
-            private: has("private"),
-            restricted: has("restricted"),
-            hidden: has("hidden"),
-            closed: has("closed"),
-            supported_kinds: kinds.map(|tag| {
-                tag.as_slice()
-                    .iter()
-                    .skip(1)
-                    .filter_map(|kind| kind.parse().ok())
-                    .collect()
-            }),
-        }
-    }
-}
-
-/// One channel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Channel {
-    /// What it is called and who may do what.
-    pub metadata: Metadata,
-    /// Who belongs to it.
-    pub members: HashMap<PublicKey, Roles>,
-    /// Invitation codes, with the second after which they are void.
-    pub invites: HashMap<Box<str>, Option<u64>>,
-    /// When the snapshots last changed, by `Snapshot::index`.
-    pub changed_at: [u64; 4],
-}
-
-impl Channel {
-    /// Whether only members may read.
-    pub fn is_private(&self) -> bool {
-        self.metadata.private || self.metadata.hidden
-    }
-
-    /// What somebody may do; `None` for who does not belong to it.
-    pub fn rank(&self, person: &PublicKey) -> Option<Rank> {
-        self.members.get(person).map(Roles::rank)
-    }
-}
-
-/// One of the relay-signed events that describe a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// The descriptions of a channel that the space signs (NIP-29).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Snapshot {
-    /// 39000.
+    /// 39000: name, picture, flags, parent and children.
     Metadata,
-    /// 39001.
+    /// 39001: members with roles.
     Admins,
-    /// 39002.
+    /// 39002: all members.
     Members,
-    /// 39003.
+    /// 39003: the roles there are.
     Roles,
+    /// 39005: what is pinned.
+    Pins,
 }
 
 impl Snapshot {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Metadata, Self::Admins, Self::Members, Self::Roles];
+    pub const ALL: [Self; 5] = [
+        Self::Metadata,
+        Self::Admins,
+        Self::Members,
+        Self::Roles,
+        Self::Pins,
+    ];
 
     /// Its place in arrays.
     pub fn index(self) -> usize {
@@ -153,36 +58,66 @@ impl Snapshot {
 
     /// Its kind.
     pub fn kind(self) -> u16 {
-        kinds::GROUP_METADATA + self as u16
+        match self {
+            Self::Pins => kinds::GROUP_LAST,
+            other => kinds::GROUP_METADATA + other as u16,
+        }
     }
 }
 
-/// What an event changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// Where.
-    pub channel: ChannelId,
-    /// Which descriptions are new.
-    pub snapshots: Vec<Snapshot>,
+/// One thing that the space itself describes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// A channel.
+    Channel(ChannelId, Snapshot),
+    /// Who belongs to the space (13534).
+    Members,
+    /// A role (33534).
+    Role(Box<str>),
 }
 
-/// All channels. Cloning is cheap: the channels are shared until they change.
-#[derive(Debug, Clone, Default)]
+impl Subject {
+    /// Its kind.
+    pub fn kind(&self) -> u16 {
+        match self {
+            Self::Channel(_, snapshot) => snapshot.kind(),
+            Self::Members => kinds::MEMBERS,
+            Self::Role(_) => kinds::ROLE,
+        }
+    }
+}
+
+/// The space and its channels.
+#[derive(Debug, Clone)]
 pub struct Groups {
+    relay: PublicKey,
     channels: HashMap<ChannelId, Arc<Channel>>,
     /// Which homes collect whose messages.
     pub permissions: Arc<Permissions>,
+    community: Arc<Community>,
 }
 
 impl Groups {
-    /// One channel.
-    pub fn get(&self, id: &ChannelId) -> Option<&Channel> {
-        self.channels.get(id).map(|channel| &**channel)
+    /// Nothing yet, in the space of this key.
+    pub fn new(relay: PublicKey) -> Self {
+        Self {
+            relay,
+            channels: HashMap::new(),
+            permissions: Arc::default(),
+            community: Arc::default(),
+        }
     }
 
-    /// All channels, in no order.
+    /// One channel.
+    pub fn get(&self, id: &ChannelId) -> Option<&Channel> {
+        self.channels.get(id).map(Arc::as_ref)
+    }
+
+    /// All channels.
     pub fn iter(&self) -> impl Iterator<Item = (&ChannelId, &Channel)> {
-        self.channels.iter().map(|(id, channel)| (id, &**channel))
+        self.channels
+            .iter()
+            .map(|(id, channel)| (id, channel.as_ref()))
     }
 
     /// How many channels there are.
@@ -190,100 +125,300 @@ impl Groups {
         self.channels.len()
     }
 
-    /// Whether somebody belongs to any channel.
+    /// The space as a whole.
+    pub fn community(&self) -> &Community {
+        &self.community
+    }
+
+    /// Whether somebody belongs to the space.
     pub fn is_member(&self, person: &PublicKey) -> bool {
-        self.channels
-            .values()
-            .any(|channel| channel.members.contains_key(person))
+        self.community.members.contains_key(person)
     }
 
-    /// People who belong to at least one channel. The space itself, which makes the first one, is not one of them.
-    pub fn people_besides(&self, space: &PublicKey) -> usize {
-        let people: std::collections::HashSet<&PublicKey> = self
-            .channels
-            .values()
-            .flat_map(|channel| channel.members.keys())
-            .filter(|person| *person != space)
-            .collect();
-        people.len()
-    }
-
-    /// Takes in one moderation event that was accepted. Other events change nothing.
-    pub fn apply(&mut self, event: &Event) -> Option<Change> {
-        if mail::is_permission(event) {
-            Arc::make_mut(&mut self.permissions).apply(event);
-            return None;
+    /// When a description last changed; `None` when there is nothing to describe.
+    pub fn changed_at(&self, subject: &Subject) -> Option<u64> {
+        match subject {
+            Subject::Channel(id, snapshot) => {
+                let at = self.get(id)?.changed_at[snapshot.index()];
+                Some(match snapshot {
+                    Snapshot::Admins | Snapshot::Roles => at.max(self.community.roles_changed_at),
+                    _ => at,
+                })
+            }
+            Subject::Members => Some(self.community.members_changed_at),
+            Subject::Role(id) => Some(self.community.roles.get(id)?.changed_at),
         }
-        let id = tag_values(event, "h").next().and_then(ChannelId::parse)?;
-        let now = event.created_at.as_secs();
+    }
+
+    /// Takes in one event that was accepted, with the channel it belongs to. `None`: it changes nothing. Otherwise the
+    /// descriptions that changed.
+    pub fn apply(&mut self, event: &Event, channel: Option<&ChannelId>) -> Option<Vec<Subject>> {
         let kind = event.kind.as_u16();
-        if kind == kinds::CREATE_GROUP {
-            let channel = Channel {
-                metadata: Metadata::from_event(event),
-                members: HashMap::from([(event.pubkey, Roles(vec!["admin".into()]))]),
-                invites: HashMap::new(),
-                changed_at: [now; 4],
-            };
-            self.channels
-                .entry(id.clone())
-                .or_insert_with(|| Arc::new(channel));
-            return Some(Change {
-                channel: id,
-                snapshots: Snapshot::ALL.to_vec(),
-            });
+        let now = event.created_at.as_secs();
+        match kind {
+            kinds::APP_DATA if mail::is_permission(event) => {
+                Arc::make_mut(&mut self.permissions).apply(event);
+                Some(Vec::new())
+            }
+            kinds::ACT if event.pubkey == self.relay => Some(self.apply_act(event)),
+            kinds::MEMBER_ADDED if event.pubkey == self.relay => {
+                let roles: Vec<Box<str>> = tag_values(event, "role").map(Into::into).collect();
+                let community = Arc::make_mut(&mut self.community);
+                for (person, _) in people(event) {
+                    community.add(person, Roles(roles.clone()), now);
+                }
+                Some(vec![Subject::Members])
+            }
+            kinds::MEMBER_REMOVED if event.pubkey == self.relay => Some(self.remove_members(event)),
+            kinds::REPORT => {
+                let community = Arc::make_mut(&mut self.community);
+                community.add_report(event, channel.cloned());
+                Some(Vec::new())
+            }
+            kind if kinds::is_moderation(kind) => self.apply_to_channel(event, kind, now),
+            _ => None,
         }
-        if kind == kinds::DELETE_GROUP {
-            self.channels.remove(&id)?;
-            return Some(Change {
-                channel: id,
-                snapshots: Vec::new(),
-            });
+    }
+
+    fn apply_to_channel(&mut self, event: &Event, kind: u16, now: u64) -> Option<Vec<Subject>> {
+        let id = tag_values(event, "h").next().and_then(ChannelId::parse)?;
+        let now = self.after_roles(now);
+        match kind {
+            kinds::CREATE_GROUP => return Some(self.create(event, id, now)),
+            kinds::DELETE_GROUP => return Some(self.delete(&id, now)),
+            kinds::CREATE_INVITE => {
+                self.get(&id)?;
+                let community = Arc::make_mut(&mut self.community);
+                for code in tag_values(event, "code") {
+                    let invite =
+                        invites::Invite::from_event(event, code, event.pubkey, "expiration");
+                    community.add_invite(code, invite, now);
+                }
+                return Some(Vec::new());
+            }
+            _ => {}
         }
         let channel = Arc::make_mut(self.channels.get_mut(&id)?);
+        let parent = channel.metadata.parent.clone();
         let snapshots = channel.apply(event, kind);
-        for snapshot in &snapshots {
-            let at = &mut channel.changed_at[snapshot.index()];
-            *at = now.max(*at + 1); // two changes within a second still replace each other in order
+        channel.touch(&snapshots, now);
+        let mut subjects = of_channel(&id, &snapshots);
+        if kind == kinds::EDIT_METADATA && channel.metadata.parent != parent {
+            let to = channel.metadata.parent.clone();
+            subjects.extend(self.move_child(&id, parent, to, now));
         }
-        Some(Change {
-            channel: id,
-            snapshots,
-        })
+        if kind == kinds::PUT_USER {
+            // Who belongs to a channel belongs to the space: journals from before the space had members of its own.
+            let new: Vec<PublicKey> = people(event)
+                .map(|(person, _)| person)
+                .filter(|person| !self.is_member(person) && *person != self.relay)
+                .collect();
+            for person in new {
+                Arc::make_mut(&mut self.community).add(person, Roles::default(), now);
+                subjects.push(Subject::Members);
+            }
+        }
+        Some(subjects)
+    }
+
+    fn create(&mut self, event: &Event, id: ChannelId, now: u64) -> Vec<Subject> {
+        if self.channels.contains_key(&id) {
+            return Vec::new();
+        }
+        let mut channel = Channel::from_event(event);
+        if event.pubkey != self.relay {
+            channel
+                .members
+                .insert(event.pubkey, Roles(vec![ADMIN.into()]));
+            if !self.is_member(&event.pubkey) {
+                Arc::make_mut(&mut self.community).add(event.pubkey, Roles::default(), now);
+            }
+        }
+        let parent = channel.metadata.parent.clone();
+        self.channels.insert(id.clone(), Arc::new(channel));
+        let mut subjects = of_channel(&id, &Snapshot::ALL);
+        subjects.extend(self.move_child(&id, None, parent, now));
+        subjects
+    }
+
+    fn delete(&mut self, id: &ChannelId, now: u64) -> Vec<Subject> {
+        let community = Arc::make_mut(&mut self.community);
+        // Also when it is not there: what made it was erased with it.
+        community.gone.insert(id.clone());
+        community
+            .invites
+            .retain(|invite| invite.channel.as_ref() != Some(id));
+        community
+            .reports
+            .retain(|report| report.channel.as_ref() != Some(id));
+        let mut subjects = Vec::new();
+        let Some(gone) = self.channels.remove(id) else {
+            return subjects;
+        };
+        for child in &gone.children {
+            if let Some(channel) = self.channels.get_mut(child) {
+                let channel = Arc::make_mut(channel);
+                channel.metadata.parent = None;
+                channel.touch(&[Snapshot::Metadata], now);
+                subjects.push(Subject::Channel(child.clone(), Snapshot::Metadata));
+            }
+        }
+        subjects.extend(self.move_child(id, gone.metadata.parent.clone(), None, now));
+        subjects
+    }
+
+    fn move_child(
+        &mut self,
+        child: &ChannelId,
+        from: Option<ChannelId>,
+        to: Option<ChannelId>,
+        now: u64,
+    ) -> Vec<Subject> {
+        let mut subjects = Vec::new();
+        for (parent, adds) in from
+            .into_iter()
+            .map(|id| (id, false))
+            .chain(to.map(|id| (id, true)))
+        {
+            let Some(channel) = self.channels.get_mut(&parent) else {
+                continue;
+            };
+            let channel = Arc::make_mut(channel);
+            channel.children.retain(|known| known != child);
+            if adds {
+                channel.children.push(child.clone());
+            }
+            channel.touch(&[Snapshot::Metadata], now);
+            subjects.push(Subject::Channel(parent, Snapshot::Metadata));
+        }
+        subjects
+    }
+
+    /// The date of a change of a channel: some of its descriptions are dated by the last change of roles too, and the
+    /// dates of different descriptions must differ.
+    fn after_roles(&self, now: u64) -> u64 {
+        match self.community.roles_changed_at {
+            0 => now,
+            at => now.max(at + 1),
+        }
+    }
+
+    /// The same the other way round: roles changed after all that changed in channels.
+    fn roles_after_channels(&mut self) {
+        let dates = self.channels.values().flat_map(|channel| {
+            [Snapshot::Admins, Snapshot::Roles].map(|snapshot| channel.changed_at[snapshot.index()])
+        });
+        let newest = dates.max().unwrap_or(0);
+        let community = Arc::make_mut(&mut self.community);
+        community.roles_changed_at = community.roles_changed_at.max(newest + 1);
+    }
+
+    fn remove_members(&mut self, event: &Event) -> Vec<Subject> {
+        let now = self.after_roles(event.created_at.as_secs());
+        let mut subjects = vec![Subject::Members];
+        for (person, _) in people(event) {
+            Arc::make_mut(&mut self.community).remove(&person, now);
+            for (id, channel) in &mut self.channels {
+                if channel.members.contains_key(&person) {
+                    let channel = Arc::make_mut(channel);
+                    channel.members.remove(&person);
+                    channel.touch(&[Snapshot::Admins, Snapshot::Members], now);
+                    subjects.extend(of_channel(id, &[Snapshot::Admins, Snapshot::Members]));
+                }
+            }
+        }
+        subjects
+    }
+
+    /// An act of the space: most change the space as a whole, some a channel.
+    fn apply_act(&mut self, event: &Event) -> Vec<Subject> {
+        let now = event.created_at.as_secs();
+        let value = |name| tag_values(event, name).next();
+        let act = value("act").unwrap_or_default();
+        let id = value("h").and_then(ChannelId::parse);
+        if let Some(channel) = id.as_ref().and_then(|id| self.channels.get_mut(id)) {
+            match act {
+                "slow-mode" => {
+                    let seconds = value("seconds").and_then(|n| n.parse().ok());
+                    Arc::make_mut(channel).slow_seconds = seconds.unwrap_or(0);
+                }
+                "override" => {
+                    let set = |name| {
+                        permissions::Permissions::parse(tag_values(event, name)).unwrap_or_default()
+                    };
+                    let (allow, deny) = (set("allow"), set("deny"));
+                    let overrides = &mut Arc::make_mut(channel).overrides;
+                    let role = value("role").unwrap_or(MEMBER);
+                    if allow == Default::default() && deny == Default::default() {
+                        overrides.remove(role);
+                    } else {
+                        overrides.insert(role.into(), Override { allow, deny });
+                    }
+                }
+                "ban-event" => {
+                    let channel = Arc::make_mut(channel);
+                    let snapshots = channel.unpin(event);
+                    channel.touch(&snapshots, now);
+                }
+                _ => {}
+            }
+        }
+        let changed = Arc::make_mut(&mut self.community).apply(event);
+        if changed != Changed::Nothing {
+            self.roles_after_channels();
+        }
+        let now = self.after_roles(now);
+        let mut subjects = Vec::new();
+        if act == "ban-event"
+            && let Some(id) = id
+        {
+            subjects.push(Subject::Channel(id, Snapshot::Pins));
+        }
+        match changed {
+            Changed::Nothing => return subjects,
+            Changed::Members => {
+                subjects.push(Subject::Members);
+                for id in self.channels.keys() {
+                    subjects.push(Subject::Channel(id.clone(), Snapshot::Admins));
+                }
+            }
+            Changed::Role(role) => {
+                let is_gone = self.community.roles.get(&role).is_none();
+                for (id, channel) in &mut self.channels {
+                    let holds = channel.members.values().any(|roles| roles.has(&role));
+                    if is_gone && (holds || channel.overrides.contains_key(&role)) {
+                        let channel = Arc::make_mut(channel);
+                        channel.overrides.remove(&role);
+                        for roles in channel.members.values_mut() {
+                            roles.0.retain(|held| *held != role);
+                        }
+                        channel.touch(&[Snapshot::Admins, Snapshot::Roles], now);
+                    }
+                    subjects.extend(of_channel(id, &[Snapshot::Admins, Snapshot::Roles]));
+                }
+                subjects.push(Subject::Members);
+                subjects.push(Subject::Role(role));
+            }
+        }
+        subjects
+    }
+
+    /// The channels that a new member is put into: those that are default and open.
+    pub fn default_channels(&self, first: &str) -> Vec<ChannelId> {
+        let first = || ChannelId::parse(first).into_iter().collect();
+        let mut seen = HashSet::new();
+        let mut ids: Vec<ChannelId> = self.community.defaults.clone().unwrap_or_else(first);
+        ids.retain(|id| self.get(id).is_some_and(Channel::is_open) && seen.insert(id.clone()));
+        ids
     }
 }
 
-impl Channel {
-    fn apply(&mut self, event: &Event, kind: u16) -> Vec<Snapshot> {
-        match kind {
-            kinds::PUT_USER => {
-                for (person, roles) in people(event) {
-                    self.members.insert(person, roles);
-                }
-                vec![Snapshot::Admins, Snapshot::Members]
-            }
-            kinds::REMOVE_USER => {
-                for (person, _) in people(event) {
-                    self.members.remove(&person);
-                }
-                vec![Snapshot::Admins, Snapshot::Members]
-            }
-            kinds::EDIT_METADATA => {
-                self.metadata = Metadata::from_event(event);
-                vec![Snapshot::Metadata]
-            }
-            kinds::CREATE_INVITE => {
-                let expires = event.tags.expiration().map(|time| time.as_secs());
-                for code in tag_values(event, "code") {
-                    self.invites.insert(code.into(), expires);
-                }
-                Vec::new()
-            }
-            _ => Vec::new(),
-        }
-    }
+fn of_channel(id: &ChannelId, snapshots: &[Snapshot]) -> Vec<Subject> {
+    let subject = |snapshot: &Snapshot| Subject::Channel(id.clone(), *snapshot);
+    snapshots.iter().map(subject).collect()
 }
 
-/// The people a moderation event names, with the roles behind their names.
+/// The people an event names, with the roles behind their names.
 pub fn people(event: &Event) -> impl Iterator<Item = (PublicKey, Roles)> {
     event
         .tags
@@ -291,15 +426,10 @@ pub fn people(event: &Event) -> impl Iterator<Item = (PublicKey, Roles)> {
         .filter(|tag| tag.kind() == "p")
         .filter_map(|tag| {
             let person = PublicKey::from_hex(tag.content()?).ok()?;
+            let roles = tag.as_slice().iter().skip(2);
             Some((
                 person,
-                Roles(
-                    tag.as_slice()
-                        .iter()
-                        .skip(2)
-                        .map(|role| role.as_str().into())
-                        .collect(),
-                ),
+                Roles(roles.map(|role| role.as_str().into()).collect()),
             ))
         })
 }

@@ -1,6 +1,8 @@
 //! A Nostr client over an in-memory stream, and a space in a directory that goes away with the test.
 #![allow(dead_code, unreachable_pub, missing_debug_implementations)]
 
+pub mod manage;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,7 +12,7 @@ use nostr::event::{Event, Kind, SignEvent, Tag, UnsignedEvent};
 use nostr::key::{Keys, SecretKey};
 use nostr::types::Timestamp;
 use serde_json::{Value, json};
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use warren_space::{Limits, Space, SpaceConfig};
@@ -262,6 +264,15 @@ impl Client {
             }
         }
     }
+}
+
+/// Sends a request as it is; gives all of the answer.
+pub async fn http(space: &TestSpace, request: &str) -> String {
+    let mut stream = space.stream();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }
 
 pub fn ids(events: &[Value]) -> Vec<String> {

@@ -10,40 +10,44 @@
 //! | 6 | authentication: the author proved to be on this connection | [`examine`] |
 //! | 7 | membership | [`examine`] |
 //! | 8 | signature | [`examine`] |
-//! | 9 | role and channel policy, deletions, requests to vanish, `previous` | [`Batch::admit`], on the writing thread |
+//! | 9 | role and channel policy, deletions, requests to vanish, `previous`, slow mode | [`Batch::admit`], on the writing thread |
 //! | 10 | rate of the person | [`Batch::admit`] |
 //! | 11 | replaceable events: a newer one stays | [`Batch::admit`] |
 //! | 12 | store, a batch at a time | `pipeline`, on the writing thread |
 //! | 13 | OK, once the batch is safe | `pipeline` |
 //! | 14 | live fan-out | `pipeline` |
-//! | 15 | side effects: new descriptions of channels | `pipeline` |
+//! | 15 | side effects: new descriptions of channels, members and roles | `pipeline` |
 //!
 //! Cheap checks come before dear ones, and nothing is said about an event to who may not see it.
+
+mod deletion;
+mod effects;
+mod pace;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use nostr::event::{Event, EventId, Kind, SignEvent, Tag, UnsignedEvent};
-use nostr::filter::{Filter, SingleLetterTag};
-use nostr::key::PublicKey;
-use nostr::types::Timestamp;
+use nostr::event::{Event, EventId};
+use nostr::filter::Filter;
 
 use crate::access::Viewer;
 use crate::core::Core;
-use crate::groups::rules::{self, Answer, Refusal};
-use crate::groups::{Change, Groups, kinds};
+use crate::groups::permissions::Permission;
+use crate::groups::rules::{self, Answer, Ask, Refusal, restricted};
+use crate::groups::{Groups, Subject, kinds, people};
 use crate::mail;
 use crate::protected;
-use crate::rate::People;
 use crate::record::{ChannelId, StoredEvent, tag_values};
 use crate::store::{Query, StoreError};
 use crate::vanish::{self, Vanish};
 
+pub use deletion::is_state;
+pub use effects::{Act, first_channel};
+pub use pace::Pace;
+
 /// Values of `previous` that are looked up.
 const PREVIOUS: usize = 50;
-/// Events that one deletion request may name.
-const DELETIONS: usize = 100;
 
 /// What is said to the author.
 pub type Verdict = Result<String, Refusal>;
@@ -52,6 +56,22 @@ pub type Verdict = Result<String, Refusal>;
 pub fn disk_trouble(error: &StoreError) -> Refusal {
     log::error!("the space cannot use its disk: {error}");
     "error: the space cannot use its disk now; try again later".into()
+}
+
+/// Whether an event must meet everything before it on the disk, because it takes some of that away.
+pub fn takes_away(kind: u16) -> bool {
+    [kinds::DELETION, kinds::DELETE_EVENT, kinds::DELETE_GROUP].contains(&kind)
+}
+
+fn ask<'a>(event: &'a Event, groups: &'a Groups, core: &'a Core) -> Ask<'a> {
+    Ask {
+        event,
+        groups,
+        authority: &core.authority,
+        claims: &core.claims,
+        limits: &core.config.limits,
+        now: core.now(),
+    }
 }
 
 /// Steps 4 to 8. `Ok(None)`: go on. `Ok(Some(text))`: nothing more to do, the answer is yes.
@@ -119,19 +139,12 @@ pub fn examine(event: &Event, viewer: &Viewer, core: &Core) -> Result<Option<Str
     }
     // 7: membership.
     let kind = event.kind.as_u16();
-    match &channel {
-        None if kind == vanish::KIND => vanish::check(event, &core.config.service)?,
-        None if !kinds::WITHOUT_CHANNEL.contains(&kind) => {
-            return Err("restricted: say which channel this belongs to (h tag)".into());
-        }
-        Some(_) if is_wrap => {}
-        Some(id) if !id.is_mail() => {
-            rules::check(event, id, &groups, &core.authority, limits, now)?;
-        }
-        _ if !groups.is_member(&event.pubkey) && !core.authority.is_above(&event.pubkey) => {
-            return Err("restricted: join a channel of this space first".into());
-        }
-        _ => {}
+    if kind == vanish::KIND {
+        vanish::check(event, &core.config.service)?;
+    } else if mail::is_permission(event) {
+        mail::check_permission(event, &groups, &core.authority)?;
+    } else if !is_wrap {
+        rules::check(&ask(event, &groups, core), channel.as_ref())?;
     }
     // 8: signature.
     if !event.verify_signature() {
@@ -153,8 +166,8 @@ pub fn told_channel(event: &Event) -> Option<ChannelId> {
 pub fn targets(deletion: &StoredEvent, core: &Core) -> Result<Vec<EventId>, StoreError> {
     let mut channel = deletion.channel.clone();
     let found = match deletion.event.kind.as_u16() {
-        kinds::DELETION => own_targets(&deletion.event, &mut channel, core),
-        _ => channel_targets(&deletion.event, channel.as_ref(), core),
+        kinds::DELETION => deletion::own_targets(&deletion.event, &mut channel, core),
+        _ => deletion::named_in(&deletion.event, channel.as_ref(), core),
     };
     match found {
         Ok(targets) => Ok(targets),
@@ -166,8 +179,13 @@ pub fn targets(deletion: &StoredEvent, core: &Core) -> Result<Vec<EventId>, Stor
 /// The channel an event says it belongs to.
 fn channel_of(event: &Event) -> Result<Option<ChannelId>, Refusal> {
     let kind = event.kind.as_u16();
-    if (kinds::GROUP_METADATA..=kinds::GROUP_LAST).contains(&kind) {
-        return Err("restricted: only the space itself describes its channels".into());
+    if kinds::is_of_space(kind) {
+        return Err(restricted(
+            "only the space itself describes itself and its channels",
+        ));
+    }
+    if kind == kinds::HTTP_AUTH {
+        return Err("invalid: a proof of identity for HTTP is sent with its request".into());
     }
     if kind == kinds::AUTH {
         return Err("invalid: a proof of identity is sent as AUTH".into());
@@ -199,12 +217,12 @@ pub struct Batch {
     pub erase: Vec<EventId>,
     /// What those who listen hear, in order; what is not stored is among it.
     pub live: Vec<Arc<StoredEvent>>,
-    /// What changed in the channels.
-    pub changes: Vec<Change>,
-    /// Whether it changed who may collect whose messages.
-    pub has_permissions: bool,
     /// Whose words are erased once this is stored.
     pub vanish: Vec<Vanish>,
+    /// Whether the state is another now.
+    pub is_changed: bool,
+    /// The descriptions that changed.
+    pub subjects: Vec<Subject>,
     /// Whether nothing more may come in before this is stored, because it would have to know of it.
     pub is_closed: bool,
     ids: HashSet<EventId>,
@@ -219,28 +237,42 @@ impl Batch {
             events: Vec::new(),
             erase: Vec::new(),
             live: Vec::new(),
-            changes: Vec::new(),
-            has_permissions: false,
             vanish: Vec::new(),
+            is_changed: false,
+            subjects: Vec::new(),
             is_closed: false,
             ids: HashSet::new(),
             full: core.store.stats().bytes >= core.config.limits.journal_bytes,
         }
     }
 
+    /// Whether nothing came in yet.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.erase.is_empty() && self.live.is_empty()
+    }
+
     /// Steps 9 to 11. The answer counts once the batch is stored.
-    pub fn admit(&mut self, event: Event, core: &Core, rates: &mut People) -> Verdict {
+    pub fn admit(
+        &mut self,
+        event: Event,
+        viewer: &Viewer,
+        core: &Core,
+        pace: &mut Pace,
+    ) -> Verdict {
         if self.ids.contains(&event.id) {
             return Ok("duplicate: this is already here".into());
         }
-        self.admit_new(event, core, rates)
-            .map_err(|error| match error {
-                Stop::Refused(reason) => reason,
-                Stop::Disk(error) => disk_trouble(&error),
-            })
+        self.admit_new(event, viewer, core, pace)
+            .map_err(Stop::reason)
     }
 
-    fn admit_new(&mut self, event: Event, core: &Core, rates: &mut People) -> Result<String, Stop> {
+    fn admit_new(
+        &mut self,
+        event: Event,
+        viewer: &Viewer,
+        core: &Core,
+        pace: &mut Pace,
+    ) -> Result<String, Stop> {
         let now = core.now();
         let kind = event.kind.as_u16();
         let vanish = Vanish::of(&event);
@@ -251,16 +283,16 @@ impl Batch {
         }
         // 9: role and channel policy.
         let mut channel = channel_of(&event)?;
-        let mut answer = Answer::None;
+        let is_wrap = mail::is_wrap(kind);
+        let answer = if is_wrap || vanish.is_some() {
+            Answer::None
+        } else if mail::is_permission(&event) {
+            mail::check_permission(&event, &self.groups, &core.authority)?;
+            Answer::None
+        } else {
+            rules::check(&ask(&event, &self.groups, core), channel.as_ref())?
+        };
         if let Some(id) = channel.as_ref().filter(|id| !id.is_mail()) {
-            answer = rules::check(
-                &event,
-                id,
-                &self.groups,
-                &core.authority,
-                &core.config.limits,
-                now,
-            )?;
             self.check_previous(&event, id, core)?;
         }
         self.check_deleted(&event, channel.as_ref(), core)?;
@@ -268,22 +300,29 @@ impl Batch {
             return Err(refusal.into());
         }
         let erase = match kind {
-            kinds::DELETION => own_targets(&event, &mut channel, core)?,
-            kinds::DELETE_EVENT => channel_targets(&event, channel.as_ref(), core)?,
+            kinds::DELETION => deletion::own_targets(&event, &mut channel, core)?,
+            kinds::DELETE_EVENT => self.channel_targets(&event, channel.as_ref(), core)?,
+            kinds::DELETE_GROUP => deletion::everything_in(channel.as_ref(), core)?,
             _ => Vec::new(),
         };
+        if kind == kinds::REPORT {
+            channel = self.reported_channel(&event, channel, viewer, core)?;
+        }
+        if kind == kinds::PIN_LIST {
+            self.check_pins(&event, channel.as_ref(), core)?;
+        }
+        self.check_slow_mode(&event, channel.as_ref(), core, pace)?;
         // 10: rate of the person.
-        let is_wrap = mail::is_wrap(kind);
-        if !is_wrap && !rates.take(&event.pubkey, Instant::now()) {
-            return Err("rate-limited: you write very fast; wait a moment"
-                .to_owned()
-                .into());
+        if !is_wrap && !pace.people.take(&event.pubkey, Instant::now()) {
+            return Err(Stop::from(
+                "rate-limited: you write very fast; wait a moment",
+            ));
         }
         if let Some(vanish) = vanish {
             return self.vanish(vanish, event, core, now);
         }
         if self.full && erase.is_empty() && !event.kind.is_ephemeral() {
-            return Err("restricted: the space is full".to_owned().into());
+            return Err(Stop::from("restricted: the space is full"));
         }
         if kind == kinds::GIFT_WRAP && !core.mail.take_room(&event, core)? {
             let reason = "restricted: too many messages wait for this person";
@@ -294,21 +333,70 @@ impl Batch {
         if is_replaceable && newer_is_here(&event, core, now)? {
             return Ok("duplicate: a newer version is already here".into());
         }
-        self.is_closed |= is_replaceable || matches!(kind, kinds::DELETION | kinds::DELETE_EVENT);
+        self.is_closed |= is_replaceable || takes_away(kind);
         self.erase.extend(erase);
+        self.wrote(&event, channel.as_ref(), now, pace);
         let author = event.pubkey;
-        self.take(StoredEvent {
-            event,
-            channel: channel.clone(),
-        });
-        if let (Some(id), Some(kind)) = (channel, reply_kind(answer)) {
-            let reply = signed_reply(core, kind, &id, &author, now)?;
-            self.take(StoredEvent {
-                event: reply,
-                channel: Some(id),
-            });
+        self.welcome_named(&event, kind, core)?;
+        match kind {
+            // They hold codes, and say nothing that the space's own answer does not.
+            kinds::SPACE_JOIN | kinds::SPACE_LEAVE => {}
+            _ => self.log(&event, channel.as_ref(), core)?,
         }
-        Ok(String::new())
+        match answer {
+            Answer::None => Ok(String::new()),
+            Answer::Admit {
+                channel,
+                role,
+                invite,
+            } => {
+                if let Some(invite) = &invite {
+                    self.note_invite(invite, &author, core)?;
+                }
+                self.admit_person(&author, channel.as_ref(), role, core)?;
+                Ok(match kind {
+                    kinds::SPACE_JOIN => format!("info: welcome to {}", core.text("name")),
+                    _ => String::new(),
+                })
+            }
+            Answer::Dismiss => {
+                let h = channel.as_ref();
+                self.space_event(kinds::REMOVE_USER, &[&["p", &author.to_hex()]], "", h, core)?;
+                Ok(String::new())
+            }
+            Answer::Farewell => {
+                self.remove_person(&author, core)?;
+                Ok(String::new())
+            }
+        }
+    }
+
+    /// Takes in the event, and for moderation the space's own line in the log.
+    fn log(&mut self, event: &Event, channel: Option<&ChannelId>, core: &Core) -> Result<(), Stop> {
+        self.take(StoredEvent {
+            event: event.clone(),
+            channel: channel.cloned(),
+        });
+        let act = effects::act_of(event.kind.as_u16());
+        if let Some(act) = act {
+            self.act(Act::of_event(act, event), channel, core)?;
+        }
+        Ok(())
+    }
+
+    /// Who is put into a channel belongs to the space first.
+    fn welcome_named(&mut self, event: &Event, kind: u16, core: &Core) -> Result<(), Stop> {
+        let named: Vec<_> = match kind {
+            kinds::PUT_USER => people(event).map(|(person, _)| person).collect(),
+            kinds::CREATE_GROUP => vec![event.pubkey],
+            _ => Vec::new(),
+        };
+        for person in named {
+            if !self.groups.is_member(&person) && person != core.authority.relay {
+                self.admit_person(&person, None, None, core)?;
+            }
+        }
+        Ok(())
     }
 
     fn vanish(
@@ -336,8 +424,8 @@ impl Batch {
                 .map(|tag| tag.iter().map(String::as_str).collect())
                 .collect();
             let tags: Vec<&[&str]> = tags.iter().map(Vec::as_slice).collect();
-            let event = sign(core, kind, now, &tags)?;
-            let channel = channel_of(&event)?;
+            let event = effects::sign(core, kind, now, &tags, "")?;
+            let channel = told_channel(&event);
             self.take(StoredEvent { event, channel });
         }
         self.vanish.push(vanish);
@@ -346,13 +434,99 @@ impl Batch {
 
     fn take(&mut self, event: StoredEvent) {
         self.ids.insert(event.event.id);
-        self.changes.extend(self.groups.apply(&event.event));
-        self.has_permissions |= mail::is_permission(&event.event);
+        if let Some(subjects) = self.groups.apply(&event.event, event.channel.as_ref()) {
+            self.is_changed = true;
+            for subject in subjects {
+                if !self.subjects.contains(&subject) {
+                    self.subjects.push(subject);
+                }
+            }
+        }
         let event = Arc::new(event);
         if !event.event.kind.is_ephemeral() {
             self.events.push(Arc::clone(&event));
         }
         self.live.push(event);
+    }
+
+    /// The channel that a report belongs to: that of what it is about, if the author may know of it.
+    fn reported_channel(
+        &self,
+        event: &Event,
+        named: Option<ChannelId>,
+        viewer: &Viewer,
+        core: &Core,
+    ) -> Result<Option<ChannelId>, Stop> {
+        let id = tag_values(event, "e")
+            .next()
+            .and_then(|id| EventId::from_hex(id).ok());
+        let Some(id) = id else { return Ok(named) };
+        let target = core.store.get(&id)?;
+        let seen = target.filter(|target| viewer.may_see(target, &self.groups));
+        Ok(seen.map_or(named, |target| target.channel.clone()))
+    }
+
+    /// What is pinned must be in the channel. What is elsewhere gets the same answer as what is nowhere.
+    fn check_pins(
+        &self,
+        event: &Event,
+        channel: Option<&ChannelId>,
+        core: &Core,
+    ) -> Result<(), Stop> {
+        for id in tag_values(event, "e") {
+            let known = match EventId::from_hex(id) {
+                Ok(id) => core.store.get(&id)?.or_else(|| {
+                    let mut events = self.events.iter();
+                    events.find(|event| event.event.id == id).cloned()
+                }),
+                Err(_) => None,
+            };
+            if known.is_none_or(|known| known.channel.as_ref() != channel) {
+                return Err(Stop::from(
+                    "invalid: this channel does not have what is to be pinned",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_slow_mode(
+        &self,
+        event: &Event,
+        channel: Option<&ChannelId>,
+        core: &Core,
+        pace: &Pace,
+    ) -> Result<(), Stop> {
+        let Some((id, channel)) = channel.and_then(|id| Some((id, self.groups.get(id)?))) else {
+            return Ok(());
+        };
+        let kind = event.kind.as_u16();
+        if channel.slow_seconds == 0 || !pace::is_message(kind) {
+            return Ok(());
+        }
+        let standing = self
+            .groups
+            .standing_in(&core.authority, channel, &event.pubkey);
+        if standing.permissions.has(Permission::SkipSlowMode) {
+            return Ok(());
+        }
+        let wait = pace.wait(event, id, channel.slow_seconds, core)?;
+        if wait > 0 {
+            return Err(Stop::Refused(format!(
+                "rate-limited: this channel has slow mode; write again in {wait} s"
+            )));
+        }
+        Ok(())
+    }
+
+    fn wrote(&self, event: &Event, channel: Option<&ChannelId>, now: u64, pace: &mut Pace) {
+        if let Some(id) = channel
+            && let Some(channel) = self.groups.get(id)
+            && channel.slow_seconds > 0
+            && pace::is_message(event.kind.as_u16())
+        {
+            pace.wrote(&event.pubkey, id, now, channel.slow_seconds);
+        }
     }
 
     fn check_previous(&self, event: &Event, channel: &ChannelId, core: &Core) -> Result<(), Stop> {
@@ -377,149 +551,13 @@ impl Batch {
                 None => false,
             };
             if !known {
-                return Err(
-                    "invalid: the message refers to one that this channel does not have"
-                        .to_owned()
-                        .into(),
-                );
+                return Err(Stop::from(
+                    "invalid: the message refers to one that this channel does not have",
+                ));
             }
         }
         Ok(())
     }
-
-    /// Whether this very event was deleted before: then it does not come back.
-    fn check_deleted(
-        &self,
-        event: &Event,
-        channel: Option<&ChannelId>,
-        core: &Core,
-    ) -> Result<(), Stop> {
-        // Asked for by who could delete it: any number of others' requests must not hide theirs.
-        let deletion = Kind::from_u16(kinds::DELETION);
-        let mut deleters = vec![event.pubkey];
-        deleters.extend(mail::recipient(event).filter(|_| mail::is_wrap(event.kind.as_u16())));
-        let by_id = Filter::new()
-            .kind(deletion)
-            .authors(deleters)
-            .event(event.id);
-        let mut found = search(core, &by_id)?;
-        if let Some(channel) = channel.filter(|id| !id.is_mail()) {
-            let by_moderators = Filter::new()
-                .kind(Kind::from_u16(kinds::DELETE_EVENT))
-                .custom_tag(SingleLetterTag::LOWERCASE_H, channel.as_str())
-                .event(event.id);
-            found.extend(search(core, &by_moderators)?);
-        }
-        if event.kind.is_replaceable() || event.kind.is_addressable() {
-            let address = format!(
-                "{}:{}:{}",
-                event.kind.as_u16(),
-                event.pubkey,
-                event.tags.identifier().unwrap_or_default()
-            );
-            let by_address = Filter::new()
-                .kind(deletion)
-                .author(event.pubkey)
-                .since(event.created_at)
-                .custom_tag(SingleLetterTag::LOWERCASE_A, address);
-            found.extend(search(core, &by_address)?);
-        }
-        if !found.is_empty() {
-            return Err("blocked: this was deleted".to_owned().into());
-        }
-        Ok(())
-    }
-}
-
-fn reply_kind(answer: Answer) -> Option<u16> {
-    match answer {
-        Answer::None => None,
-        Answer::Admit => Some(kinds::PUT_USER),
-        Answer::Dismiss => Some(kinds::REMOVE_USER),
-    }
-}
-
-/// What a deletion request of the author (NIP-09) erases. It then belongs to the channel of what it erases, so that
-/// ids of a private channel do not get out with it.
-fn own_targets(
-    event: &Event,
-    channel: &mut Option<ChannelId>,
-    core: &Core,
-) -> Result<Vec<EventId>, Stop> {
-    let mut targets = Vec::new();
-    for id in tag_values(event, "e")
-        .take(DELETIONS)
-        .filter_map(|id| EventId::from_hex(id).ok())
-    {
-        targets.extend(core.store.get(&id)?);
-    }
-    for address in tag_values(event, "a").take(DELETIONS) {
-        let mut parts = address.splitn(3, ':');
-        let (Some(kind), Some(author), Some(d)) = (parts.next(), parts.next(), parts.next()) else {
-            continue;
-        };
-        let (Ok(kind), Ok(author)) = (kind.parse::<u16>(), PublicKey::from_hex(author)) else {
-            continue;
-        };
-        let kind = Kind::from_u16(kind);
-        if author != event.pubkey || !(kind.is_replaceable() || kind.is_addressable()) {
-            continue;
-        }
-        let mut filter = Filter::new()
-            .kind(kind)
-            .author(author)
-            .until(event.created_at);
-        if kind.is_addressable() {
-            filter = filter.identifier(d);
-        }
-        targets.extend(search(core, &filter)?);
-    }
-    targets.retain(|target| {
-        let kind = target.event.kind.as_u16();
-        let own = target.event.pubkey == event.pubkey || mail::is_for(target, &event.pubkey);
-        own && kind != kinds::DELETION
-            && kind != vanish::KIND
-            && !is_state(kind)
-            && !mail::is_permission(&target.event)
-    });
-    for target in &targets {
-        if channel.is_none() {
-            channel.clone_from(&target.channel);
-        } else if target.channel.is_some() && target.channel != *channel {
-            return Err("invalid: delete messages of one channel at a time"
-                .to_owned()
-                .into());
-        }
-    }
-    Ok(targets.iter().map(|target| target.event.id).collect())
-}
-
-/// What a moderator's deletion (NIP-29) erases: messages of that channel, and none that its state is made of.
-fn channel_targets(
-    event: &Event,
-    channel: Option<&ChannelId>,
-    core: &Core,
-) -> Result<Vec<EventId>, Stop> {
-    let mut targets = Vec::new();
-    for id in tag_values(event, "e")
-        .take(DELETIONS)
-        .filter_map(|id| EventId::from_hex(id).ok())
-    {
-        let target = core.store.get(&id)?;
-        targets.extend(
-            target
-                .filter(|target| {
-                    target.channel.as_ref() == channel && !is_state(target.event.kind.as_u16())
-                })
-                .map(|target| target.event.id),
-        );
-    }
-    Ok(targets)
-}
-
-/// What the channels are rebuilt from, and the requests that led to it, stay.
-fn is_state(kind: u16) -> bool {
-    kinds::is_moderation(kind) || kind == kinds::JOIN || kind == kinds::LEAVE
 }
 
 fn newer_is_here(event: &Event, core: &Core, now: u64) -> Result<bool, Stop> {
@@ -547,79 +585,36 @@ fn search(core: &Core, filter: &Filter) -> Result<Vec<Arc<StoredEvent>>, Stop> {
         filter,
         without: &[],
         after: None,
-        limit: DELETIONS,
+        limit: deletion::DELETIONS,
         bytes: usize::MAX,
         now: 0,
     };
     Ok(core.store.query(&query)?.events)
 }
 
-fn signed_reply(
-    core: &Core,
-    kind: u16,
-    channel: &ChannelId,
-    person: &PublicKey,
-    now: u64,
-) -> Result<Event, Stop> {
-    sign(
-        core,
-        kind,
-        now,
-        &[&["h", channel.as_str()], &["p", &person.to_hex()]],
-    )
-}
-
-/// An event of the space itself.
-fn sign(core: &Core, kind: u16, now: u64, tags: &[&[&str]]) -> Result<Event, Stop> {
-    let tags: Vec<Tag> = tags
-        .iter()
-        .filter_map(|tag| Tag::parse(tag.iter().copied()).ok())
-        .collect();
-    let unsigned = UnsignedEvent::new(
-        core.keys.public_key(),
-        Timestamp::from_secs(now),
-        Kind::from_u16(kind),
-        tags,
-        "",
-    );
-    core.keys
-        .sign_event(unsigned)
-        .map_err(|error| Stop::Refused(format!("error: the space could not sign: {error}")))
-}
-
-/// The events that make the first channel of a new space.
-pub fn first_channel(
-    core: &Core,
-    id: &ChannelId,
-    name: &str,
-) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
-    let now = core.now();
-    let h: &[&str] = &["h", id.as_str()];
-    let made = [
-        sign(core, kinds::CREATE_GROUP, now, &[h]),
-        sign(
-            core,
-            kinds::EDIT_METADATA,
-            now,
-            &[h, &["name", name], &["restricted"]],
-        ),
-    ];
-    made.into_iter()
-        .map(|event| match event {
-            Ok(event) => Ok(Arc::new(StoredEvent {
-                event,
-                channel: Some(id.clone()),
-            })),
-            Err(Stop::Refused(reason)) => Err(reason),
-            Err(Stop::Disk(error)) => Err(disk_trouble(&error)),
-        })
-        .collect()
-}
-
 /// Why an event does not go on.
-enum Stop {
+#[derive(Debug)]
+pub enum Stop {
+    /// It may not.
     Refused(Refusal),
+    /// The disk is in the way.
     Disk(StoreError),
+}
+
+impl Stop {
+    /// What is said to the author.
+    pub fn reason(self) -> Refusal {
+        match self {
+            Self::Refused(reason) => reason,
+            Self::Disk(error) => disk_trouble(&error),
+        }
+    }
+}
+
+impl From<&str> for Stop {
+    fn from(reason: &str) -> Self {
+        Self::Refused(reason.into())
+    }
 }
 
 impl From<Refusal> for Stop {
