@@ -159,7 +159,7 @@ async fn nip62_everything_of_a_person_leaves_the_disk_and_does_not_come_back() {
         }
         let mut other = space.connect_as(&ben).await;
         assert!(other.query(json!({"ids": [letter.id]})).await.is_empty());
-        other.refused(&letter, "blocked").await;
+        other.refused(&letter, "restricted").await;
         // The request is its author's business, and stays.
         let asked = json!({"kinds": [62]});
         assert_eq!(
