@@ -14,7 +14,7 @@ use nostr::types::Timestamp;
 use crate::auth::names_space;
 use crate::core::Core;
 use crate::groups::rules::Refusal;
-use crate::groups::{Channel, Groups, Metadata, Snapshot, Subject, kinds};
+use crate::groups::{Channel, Groups, Metadata, Snapshot, Subject, VANISH, kinds};
 use crate::record::{ChannelId, StoredEvent, tag_values};
 use crate::store::{Query, StoreError};
 
@@ -207,7 +207,12 @@ pub fn statements(
         statements.push((kinds::DELETE_GROUP, tags));
     }
     if now.is_member(&vanish.person) {
-        let tags = vec![words(&["-"]), words(&["p", &vanish.person.to_hex()])];
+        let person = vanish.person.to_hex();
+        let tags = vec![
+            words(&["-"]),
+            words(&["act", VANISH]),
+            words(&["p", &person]),
+        ];
         statements.push((kinds::MEMBER_REMOVED, tags));
     }
     // What was deleted stays so.

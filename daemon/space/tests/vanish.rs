@@ -309,6 +309,9 @@ async fn nip62_channels_stay_as_they_are_when_their_founder_vanishes() {
         );
         let mut gone = space.connect_as(&ann).await;
         assert!(gone.subscribe("s", json!({"#h": ["tools"]})).await.is_err());
+        // Her invitations went with her.
+        let join = dan.event(9021, &[&tools, &["code", "come in please"]], "");
+        stranger.refused(&join, "restricted").await;
         if !restarted {
             drop((moderator, founder));
             space.restart();
@@ -317,6 +320,6 @@ async fn nip62_channels_stay_as_they_are_when_their_founder_vanishes() {
         }
     }
     let mut invited = space.connect_as(&dan).await;
-    let join = dan.event(9021, &[&tools, &["code", "come in please"]], "");
+    let join = dan.event(9021, &[&tools, &["code", "another code true"]], "");
     invited.accepted(&join).await;
 }

@@ -87,6 +87,9 @@ impl Subject {
     }
 }
 
+/// What the `act` tag of an 8001 says when somebody asked to vanish (NIP-62): their invitations are void too.
+pub const VANISH: &str = "vanish";
+
 /// The space and its channels.
 #[derive(Debug, Clone)]
 pub struct Groups {
@@ -316,8 +319,13 @@ impl Groups {
     fn remove_members(&mut self, event: &Event) -> Vec<Subject> {
         let now = self.after_roles(event.created_at.as_secs());
         let mut subjects = vec![Subject::Members];
+        let vanishes = tag_values(event, "act").any(|act| act == VANISH);
         for (person, _) in people(event) {
-            Arc::make_mut(&mut self.community).remove(&person, now);
+            let community = Arc::make_mut(&mut self.community);
+            community.remove(&person, now);
+            if vanishes {
+                community.invites.retain(|invite| invite.by != person);
+            }
             for (id, channel) in &mut self.channels {
                 if channel.members.contains_key(&person) {
                     let channel = Arc::make_mut(channel);
