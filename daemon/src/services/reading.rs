@@ -120,6 +120,10 @@ impl Reading {
                 out.line(b"")?;
                 part = next;
             }
+            // The files are asked for next.
+            if let Err(error) = reader.space.note_files() {
+                return out.fail(error);
+            }
             out.end()
         })
     }

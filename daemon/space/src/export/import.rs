@@ -10,6 +10,7 @@ use crate::config::{Clock, SpaceConfig};
 use crate::core::Core;
 use crate::disk::Directory;
 use crate::error::SpaceError;
+use crate::files::BlobError;
 use crate::groups::{Groups, kinds};
 use crate::ingest::{self, told_channel};
 use crate::keyfile;
@@ -166,6 +167,11 @@ impl Importer {
     pub fn finish(mut self) -> Result<u64, ImportError> {
         self.flush()?;
         self.core.store.maintain()?;
+        self.core.files.take_rights().map_err(|error| match error {
+            BlobError::Disk(error) => ImportError::Disk(error),
+            other => ImportError::Disk(std::io::Error::other(other.to_string())),
+        })?;
+        self.core.files.close();
         Ok(self.taken)
     }
 }

@@ -39,6 +39,18 @@ impl Space {
         let events = walked.events.iter().map(|event| exported(event)).collect();
         Ok((events, walked.next))
     }
+
+    /// Writes a list of who may see which file beside the files, so that whoever copies them has it too. To be called
+    /// after the events were read and before the files are.
+    pub fn note_files(&self) -> Result<(), SpaceError> {
+        let core = self.core();
+        core.files
+            .note_rights()
+            .map_err(|error| SpaceError::Damaged {
+                path: core.config.dir.join("files"),
+                what: error.to_string(),
+            })
+    }
 }
 
 fn exported(stored: &StoredEvent) -> Exported {

@@ -114,6 +114,16 @@ impl Files {
             .clone()
     }
 
+    /// Writes who may see which file beside the files, for whoever copies them.
+    pub fn note_rights(&self) -> Result<(), BlobError> {
+        self.blobs.note_rights()
+    }
+
+    /// Takes what such a list says of files that were copied here.
+    pub fn take_rights(&self) -> Result<(), BlobError> {
+        self.blobs.take_rights()
+    }
+
     /// Lets go of the files: the space is closing.
     pub fn close(&self) {
         self.blobs.close();

@@ -15,6 +15,7 @@ use super::draft::{EmbeddedDraft, Running};
 use super::tables::Tables;
 use super::{
     BlobError, Blobs, Content, Draft, FileHash, Report, Right, Sweep, Unfinished, UploadKey, Usage,
+    travel,
 };
 use crate::disk::{Disk, DiskFile};
 use crate::record::ChannelId;
@@ -260,6 +261,14 @@ impl Blobs for EmbeddedBlobs {
     fn channel_deleted(&self, channel: &ChannelId) -> Result<(), BlobError> {
         let known = self.0.tables().deletions(channel)?;
         self.forget_channel(channel, known.saturating_add(1))
+    }
+
+    fn note_rights(&self) -> Result<(), BlobError> {
+        travel::note(&*self.0.disk, &self.0.tables())
+    }
+
+    fn take_rights(&self) -> Result<(), BlobError> {
+        travel::take(&*self.0.disk, &mut self.0.tables())
     }
 
     fn close(&self) {

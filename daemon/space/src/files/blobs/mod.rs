@@ -6,6 +6,7 @@ mod conformance;
 mod draft;
 mod embedded;
 mod tables;
+pub mod travel;
 
 use std::fmt;
 use std::io;
@@ -234,6 +235,12 @@ pub trait Blobs: Send + Sync {
         hash: &FileHash,
         which: &mut dyn FnMut(&Right) -> bool,
     ) -> Result<usize, BlobError>;
+
+    /// Writes a list of all rights beside the files, as [`travel`] has it, so that whoever copies the files has it too.
+    fn note_rights(&self) -> Result<(), BlobError>;
+
+    /// Takes the rights of such a list to files that were copied here. Each file must be what its name says.
+    fn take_rights(&self) -> Result<(), BlobError>;
 
     /// Lets go of everything on disk: another process, or another life of the space in this one, may open it. Every call
     /// after this fails.

@@ -157,6 +157,19 @@ impl Tables {
         Ok(())
     }
 
+    /// Calls `each` for all rights in the order in which they came.
+    pub fn every_right(
+        &self,
+        each: &mut dyn FnMut(Right) -> Result<(), BlobError>,
+    ) -> Result<(), BlobError> {
+        let sql = format!("SELECT {RIGHT} FROM {RIGHTS} ORDER BY r.seq");
+        let mut asked = self.connection.prepare(&sql)?;
+        for right in asked.query_map([], read_right)? {
+            each(right?)?;
+        }
+        Ok(())
+    }
+
     /// The first right in each channel.
     pub fn rights(&self, hash: &FileHash) -> Result<Vec<Right>, BlobError> {
         // Of the rows of one group, SQLite gives the other columns from the row that has the minimum.
