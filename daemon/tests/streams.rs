@@ -134,6 +134,35 @@ fn a_megabyte_each_way_arrives_whole_and_both_ends_end() {
 }
 
 #[test]
+fn who_reads_only_after_both_have_ended_still_gets_everything() {
+    block_on(async {
+        let (a, b) = pair();
+        let mut streams = listen(&b);
+        meet(&a, &b).await;
+        // More than waits between stack and task, and no more than waits in the stack as well.
+        let bytes = vec![7; 60_000];
+        let sent = bytes.clone();
+        let writer = tokio::spawn(async move {
+            let mut stream = streams.recv().await.unwrap();
+            stream.write_all(&sent).await.unwrap();
+            stream.shutdown().await.unwrap();
+            stream.read_to_end(&mut Vec::new()).await.unwrap();
+        });
+        let mut stream = connect(&a, &b, PORT).await.unwrap();
+        stream.shutdown().await.unwrap();
+        writer.await.unwrap();
+        // The data planes are asked often enough to have seen the end.
+        for _ in 0..2000 {
+            a.plane.snapshot().await.unwrap();
+            b.plane.snapshot().await.unwrap();
+        }
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).await.unwrap();
+        assert!(all == bytes, "{} bytes arrived", all.len());
+    });
+}
+
+#[test]
 fn many_streams_at_once_do_not_mix() {
     block_on(async {
         let (a, b) = pair();

@@ -102,7 +102,8 @@ impl SharedStream {
         if (shared.shut || shared.dropped) && shared.to_send.is_empty() && socket.may_send() {
             socket.close();
         }
-        let open = socket.is_open();
+        // A socket counts as closed once both sides have ended, whatever it still holds for a reader who takes its time.
+        let open = socket.is_open() || (socket.can_recv() && !shared.dropped);
         let nothing_to_come = !socket.may_recv() && !socket.can_recv();
         if nothing_to_come && !shared.ended {
             shared.ended = true;
