@@ -1,5 +1,6 @@
 // nostr-tools' signer for apps (NIP-46) against a home. WARREN_BUNKER is an address that allows sign_event:1 and
-// nip44_encrypt, given out by the home and not used yet. It sends to the relay in that address only.
+// nip44_encrypt, given out by the home and not used yet; without it the test makes an account at the home of WARREN_PAGE_A
+// and asks for one. It sends to that home only.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BunkerSigner, parseBunkerInput } from 'nostr-tools/nip46';
@@ -9,12 +10,27 @@ import { generateSecretKey, getPublicKey, verifyEvent } from 'nostr-tools/pure';
 import WebSocket from 'ws';
 
 useWebSocketImplementation(WebSocket);
-const { WARREN_BUNKER: address } = process.env;
-if (!address) throw new Error('set WARREN_BUNKER to an address of the signer');
+const { WARREN_BUNKER: given, WARREN_PAGE_A: page } = process.env;
+if (!given && !page) throw new Error('set WARREN_BUNKER to an address of the signer, or WARREN_PAGE_A to a page of its home');
+
+async function ask(path, body, token) {
+  const headers = { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }) };
+  const answer = await fetch(new URL(`/api/1/${path}`, page), { method: 'POST', headers, body: JSON.stringify(body) });
+  const said = await answer.json();
+  assert.ok(answer.ok, JSON.stringify(said));
+  return said;
+}
+
+async function newAddress() {
+  const account = { name: 'Signer test', passphrase: 'correct horse battery', session: 'bearer' };
+  const { token } = await ask('accounts', account);
+  return (await ask('apps', { name: 'Test app', permissions: ['sign_event:1', 'nip44_encrypt'] }, token)).uri;
+}
 
 const note = (kind, content) => ({ kind, content, tags: [], created_at: Math.floor(Date.now() / 1000) });
 
 test('NIP-46: an app connects, signs, encrypts, comes back and is refused what it may not do', async () => {
+  const address = given ?? (await newAddress());
   const bunker = await parseBunkerInput(address);
   assert.ok(bunker, `not an address: ${address}`);
   const app = generateSecretKey();
