@@ -30,25 +30,46 @@ pub fn set_cookie(token: Option<&Token>) -> String {
     format!("{COOKIE}={text}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict")
 }
 
-/// Whether a request that changes something comes from a page of this home, as far as the browser says.
-pub fn is_same_origin(headers: &HeaderMap) -> bool {
+/// Where a request comes from, as far as the browser says (Fetch, "Origin header"; W3C Fetch Metadata).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// A page of this home. Scripts cannot make a browser say so.
+    ThisHome,
+    /// A page of somebody else, or one that hides where it is from.
+    Another,
+    /// The browser does not say: an old one, or no browser.
+    Unsaid,
+}
+
+/// Which page sent a request.
+pub fn sender(headers: &HeaderMap) -> Sender {
     let text = |name| {
         headers
             .get(name)
             .and_then(|value: &header::HeaderValue| value.to_str().ok())
     };
     if text("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
-        return false;
+        return Sender::Another;
     }
     match (headers.get(header::ORIGIN), text("host")) {
-        (None, _) => true, // old browsers; the token in the form still has to be right
-        (Some(origin), Some(host)) => origin.to_str().is_ok_and(|origin| {
-            origin
-                .split_once("://")
-                .is_some_and(|(_, from)| from.eq_ignore_ascii_case(host))
-        }),
-        (Some(_), None) => false,
+        (None, _) => Sender::Unsaid,
+        (Some(origin), Some(host)) => {
+            let from = origin
+                .to_str()
+                .ok()
+                .and_then(|origin| origin.split_once("://"));
+            match from {
+                Some((_, from)) if from.eq_ignore_ascii_case(host) => Sender::ThisHome,
+                _ => Sender::Another,
+            }
+        }
+        (Some(_), None) => Sender::Another,
     }
+}
+
+/// Whether a request that changes something may come from a page of this home.
+pub fn is_same_origin(headers: &HeaderMap) -> bool {
+    sender(headers) != Sender::Another
 }
 
 /// The fields of a form (`application/x-www-form-urlencoded`).
@@ -125,6 +146,15 @@ mod tests {
             ("sec-fetch-site", "same-origin")
         ])));
         assert!(is_same_origin(&headers(&[("host", "home:80")])));
+        assert_eq!(sender(&headers(&[("host", "home:80")])), Sender::Unsaid);
+        assert_eq!(
+            sender(&headers(&[
+                ("host", "home:80"),
+                ("sec-fetch-site", "same-origin")
+            ])),
+            Sender::Unsaid,
+            "only an origin is proof"
+        );
         assert!(!is_same_origin(&headers(&[
             ("host", "home:80"),
             ("origin", "http://evil.example")

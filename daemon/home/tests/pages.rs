@@ -229,6 +229,28 @@ async fn a_cut_while_the_page_is_open_is_caught_up() {
     }
 }
 
+/// Each answer sets a cookie, and the browser keeps the last: the first tab's form was made for a cookie that is gone.
+#[tokio::test]
+async fn two_first_tabs_opened_at_once_can_both_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let space = open_space(dir.path());
+    let home = TestHome::open(dir.path(), "a", &Wire::to(&space)).await;
+    let (first, second) = tokio::join!(Browser::open(&home), Browser::open(&home));
+    assert_ne!(first.token, second.token);
+    let path = format!("/s/{SERVICE}/send");
+    let form = format!("token={}&name=Ann&text=first+tab", first.token);
+    let as_the_browser = format!("Cookie: {}\r\nOrigin: http://localhost\r\n", second.cookie);
+    let sent = ask(&home, "POST", &path, &as_the_browser, &form).await;
+    assert_eq!(sent.status, 303, "{}", sent.body);
+    second.until("first tab").await;
+    let without_origin = format!("Cookie: {}\r\n", second.cookie);
+    let refused = ask(&home, "POST", &path, &without_origin, &form).await;
+    assert_eq!(
+        refused.status, 403,
+        "who does not say its origin needs the right token"
+    );
+}
+
 #[tokio::test]
 async fn what_comes_from_elsewhere_is_refused() {
     let dir = tempfile::tempdir().unwrap();
