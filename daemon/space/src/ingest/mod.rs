@@ -20,9 +20,11 @@
 //!
 //! Cheap checks come before dear ones, and nothing is said about an event to who may not see it.
 
+mod checks;
 mod deletion;
 mod effects;
 mod pace;
+mod stop;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -33,30 +35,21 @@ use nostr::filter::Filter;
 
 use crate::access::Viewer;
 use crate::core::Core;
-use crate::groups::permissions::Permission;
 use crate::groups::rules::{self, Answer, Ask, Refusal, restricted};
 use crate::groups::{Groups, Subject, kinds, people};
 use crate::mail;
 use crate::protected;
-use crate::record::{ChannelId, StoredEvent, tag_values};
+use crate::record::{ChannelId, StoredEvent};
 use crate::store::{Query, StoreError};
 use crate::vanish::{self, Vanish};
 
 pub use deletion::is_state;
 pub use effects::{Act, first_channel};
 pub use pace::Pace;
-
-/// Values of `previous` that are looked up.
-const PREVIOUS: usize = 50;
+pub use stop::{Stop, disk_trouble};
 
 /// What is said to the author.
 pub type Verdict = Result<String, Refusal>;
-
-/// Said when the disk does not take or give what it should.
-pub fn disk_trouble(error: &StoreError) -> Refusal {
-    log::error!("the space cannot use its disk: {error}");
-    "error: the space cannot use its disk now; try again later".into()
-}
 
 /// Whether an event must meet everything before it on the disk, because it takes some of that away.
 pub fn takes_away(kind: u16) -> bool {
@@ -330,7 +323,7 @@ impl Batch {
         }
         // 11: replaceable events.
         let is_replaceable = event.kind.is_replaceable() || event.kind.is_addressable();
-        if is_replaceable && newer_is_here(&event, core, now)? {
+        if is_replaceable && checks::newer_is_here(&event, core, now)? {
             return Ok("duplicate: a newer version is already here".into());
         }
         self.is_closed |= is_replaceable || takes_away(kind);
@@ -448,136 +441,6 @@ impl Batch {
         }
         self.live.push(event);
     }
-
-    /// The channel that a report belongs to: that of what it is about, if the author may know of it.
-    fn reported_channel(
-        &self,
-        event: &Event,
-        named: Option<ChannelId>,
-        viewer: &Viewer,
-        core: &Core,
-    ) -> Result<Option<ChannelId>, Stop> {
-        let id = tag_values(event, "e")
-            .next()
-            .and_then(|id| EventId::from_hex(id).ok());
-        let Some(id) = id else { return Ok(named) };
-        let target = core.store.get(&id)?;
-        let seen = target.filter(|target| viewer.may_see(target, &self.groups));
-        Ok(seen.map_or(named, |target| target.channel.clone()))
-    }
-
-    /// What is pinned must be in the channel. What is elsewhere gets the same answer as what is nowhere.
-    fn check_pins(
-        &self,
-        event: &Event,
-        channel: Option<&ChannelId>,
-        core: &Core,
-    ) -> Result<(), Stop> {
-        for id in tag_values(event, "e") {
-            let known = match EventId::from_hex(id) {
-                Ok(id) => core.store.get(&id)?.or_else(|| {
-                    let mut events = self.events.iter();
-                    events.find(|event| event.event.id == id).cloned()
-                }),
-                Err(_) => None,
-            };
-            if known.is_none_or(|known| known.channel.as_ref() != channel) {
-                return Err(Stop::from(
-                    "invalid: this channel does not have what is to be pinned",
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_slow_mode(
-        &self,
-        event: &Event,
-        channel: Option<&ChannelId>,
-        core: &Core,
-        pace: &Pace,
-    ) -> Result<(), Stop> {
-        let Some((id, channel)) = channel.and_then(|id| Some((id, self.groups.get(id)?))) else {
-            return Ok(());
-        };
-        let kind = event.kind.as_u16();
-        if channel.slow_seconds == 0 || !pace::is_message(kind) {
-            return Ok(());
-        }
-        let standing = self
-            .groups
-            .standing_in(&core.authority, channel, &event.pubkey);
-        if standing.permissions.has(Permission::SkipSlowMode) {
-            return Ok(());
-        }
-        let wait = pace.wait(event, id, channel.slow_seconds, core)?;
-        if wait > 0 {
-            return Err(Stop::Refused(format!(
-                "rate-limited: this channel has slow mode; write again in {wait} s"
-            )));
-        }
-        Ok(())
-    }
-
-    fn wrote(&self, event: &Event, channel: Option<&ChannelId>, now: u64, pace: &mut Pace) {
-        if let Some(id) = channel
-            && let Some(channel) = self.groups.get(id)
-            && channel.slow_seconds > 0
-            && pace::is_message(event.kind.as_u16())
-        {
-            pace.wrote(&event.pubkey, id, now, channel.slow_seconds);
-        }
-    }
-
-    fn check_previous(&self, event: &Event, channel: &ChannelId, core: &Core) -> Result<(), Stop> {
-        let previous = event
-            .tags
-            .iter()
-            .filter(|tag| tag.kind() == "previous")
-            .flat_map(|tag| tag.as_slice().iter().skip(1));
-        for text in previous.take(PREVIOUS) {
-            let prefix = u32::from_str_radix(text, 16)
-                .ok()
-                .filter(|_| text.len() == 8)
-                .map(u32::to_be_bytes);
-            let in_batch = |prefix: &[u8; 4]| {
-                self.events.iter().any(|event| {
-                    event.channel.as_ref() == Some(channel)
-                        && event.event.id.as_bytes().starts_with(prefix)
-                })
-            };
-            let known = match prefix {
-                Some(prefix) => in_batch(&prefix) || core.store.has_prefix(channel, prefix)?,
-                None => false,
-            };
-            if !known {
-                return Err(Stop::from(
-                    "invalid: the message refers to one that this channel does not have",
-                ));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn newer_is_here(event: &Event, core: &Core, now: u64) -> Result<bool, Stop> {
-    let mut filter = Filter::new().kind(event.kind).author(event.pubkey);
-    if event.kind.is_addressable() {
-        filter = filter.identifier(event.tags.identifier().unwrap_or_default());
-    }
-    let query = Query {
-        filter: &filter,
-        without: &[],
-        after: None,
-        limit: 10,
-        bytes: usize::MAX,
-        now,
-    };
-    let found = core.store.query(&query)?.events;
-    Ok(found.iter().any(|old| {
-        (old.event.created_at, std::cmp::Reverse(old.event.id))
-            > (event.created_at, std::cmp::Reverse(event.id))
-    }))
 }
 
 fn search(core: &Core, filter: &Filter) -> Result<Vec<Arc<StoredEvent>>, Stop> {
@@ -590,41 +453,4 @@ fn search(core: &Core, filter: &Filter) -> Result<Vec<Arc<StoredEvent>>, Stop> {
         now: 0,
     };
     Ok(core.store.query(&query)?.events)
-}
-
-/// Why an event does not go on.
-#[derive(Debug)]
-pub enum Stop {
-    /// It may not.
-    Refused(Refusal),
-    /// The disk is in the way.
-    Disk(StoreError),
-}
-
-impl Stop {
-    /// What is said to the author.
-    pub fn reason(self) -> Refusal {
-        match self {
-            Self::Refused(reason) => reason,
-            Self::Disk(error) => disk_trouble(&error),
-        }
-    }
-}
-
-impl From<&str> for Stop {
-    fn from(reason: &str) -> Self {
-        Self::Refused(reason.into())
-    }
-}
-
-impl From<Refusal> for Stop {
-    fn from(reason: Refusal) -> Self {
-        Self::Refused(reason)
-    }
-}
-
-impl From<StoreError> for Stop {
-    fn from(error: StoreError) -> Self {
-        Self::Disk(error)
-    }
 }
