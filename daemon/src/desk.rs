@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use warren_mesh::service::ServiceKind;
 
 use crate::control::protocol::{ControlError, Request};
 use crate::control::server::{Answers, Reply, unavailable};
@@ -41,7 +42,7 @@ impl Answers for Desk {
             Request::Status {} => value(self.status.status(&self.snapshot().await?)),
             Request::Neighbours {} => value(status::neighbours(&self.snapshot().await?)),
             Request::Routes {} => value(status::routes(&self.snapshot().await?)),
-            Request::Spaces {} => value(self.services.view().await),
+            Request::Spaces {} => value(self.services.view(ServiceKind::Space).await),
             Request::SpaceCreate {
                 title,
                 about,

@@ -3,13 +3,14 @@
 //!
 //! | field | bytes |
 //! |---|---|
-//! | version | 1: now 1 |
+//! | version | 1: 1 if all services are spaces, else 2 |
 //! | number | 8: grows with every change |
 //! | mesh key | 32 |
 //! | features | 4 |
 //! | uplink | 1: 0 none, 1 has one |
 //! | name | 1 length, at most 32 bytes UTF-8 |
 //! | services | 1 count, at most 8 |
+//! | each: kind, in version 2 alone | 1: 1 space, 2 site, 3 home; others are skipped |
 //! | each: service key | 32 |
 //! | each: port | 2 |
 //! | each: title | 1 length, at most 64 bytes UTF-8 |
@@ -18,9 +19,14 @@
 //! | signature | 64: the mesh key's, over "warren descriptor v1" and everything before |
 //!
 //! At most 1200 bytes, one packet: how many services fit depends on their titles and certificates.
+//!
+//! A box that shows nothing but spaces is understood by everybody; a new kind in version 2 costs only those who know it
+//! something, for the others skip it.
 
 use crate::identity::{IdentityError, MeshIdentity, MeshPublicKey};
-use crate::service::{Day, MAX_TITLE, ServiceCertificate, ServiceKey, ServiceProof, is_title};
+use crate::service::{
+    Day, MAX_TITLE, ServiceCertificate, ServiceKey, ServiceKind, ServiceProof, is_title,
+};
 use crate::wire::{Reader, Truncated, Writer};
 
 /// Longest encoded descriptor, bytes.
@@ -30,13 +36,18 @@ pub const MAX_NAME: usize = 32;
 /// Most services.
 pub const MAX_SERVICES: usize = 8;
 
-const VERSION: u8 = 1;
+/// All services are spaces.
+const VERSION_SPACES: u8 = 1;
+/// Each service says of which kind it is.
+const VERSION_KINDS: u8 = 2;
 const CONTEXT: &[u8] = b"warren descriptor v1";
 const SIGNATURE_LEN: usize = 64;
 
 /// A visible service of a node. Made by [`crate::service::ServiceSigner::announce`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceAnnouncement {
+    /// What it is.
+    pub kind: ServiceKind,
     /// Ed25519 service key.
     pub key: [u8; 32],
     /// TCP port on the node's address.
@@ -117,8 +128,14 @@ impl Descriptor {
         if self.services.len() > MAX_SERVICES {
             return Err(DescriptorError::TooManyServices(self.services.len()));
         }
+        let is_space = |service: &ServiceAnnouncement| service.kind == ServiceKind::Space;
+        let version = if self.services.iter().all(is_space) {
+            VERSION_SPACES
+        } else {
+            VERSION_KINDS
+        };
         let mut out = CONTEXT.to_vec();
-        out.put_u8(VERSION);
+        out.put_u8(version);
         out.put_u64(self.number);
         out.put(&self.key.0);
         out.put_u32(self.features);
@@ -129,7 +146,7 @@ impl Descriptor {
         put_text(&mut out, &self.name);
         out.put_u8(self.services.len() as u8);
         for service in &self.services {
-            put_service(&mut out, service)?;
+            put_service(&mut out, version, service)?;
         }
         let signature = identity.sign(&out);
         out.put(&signature);
@@ -149,7 +166,8 @@ impl Descriptor {
             .split_last_chunk::<SIGNATURE_LEN>()
             .ok_or(DescriptorError::Malformed)?;
         let mut reader = Reader::new(body);
-        if reader.u8()? != VERSION {
+        let version = reader.u8()?;
+        if ![VERSION_SPACES, VERSION_KINDS].contains(&version) {
             return Err(DescriptorError::Malformed);
         }
         let number = reader.u64()?;
@@ -165,7 +183,7 @@ impl Descriptor {
             return Err(DescriptorError::Malformed);
         }
         let services = (0..count)
-            .map(|_| take_service(&mut reader))
+            .filter_map(|_| take_service(&mut reader, version).transpose())
             .collect::<Result<_, _>>()?;
         if !reader.is_empty() {
             return Err(DescriptorError::Malformed);
@@ -207,9 +225,16 @@ fn take_text(reader: &mut Reader<'_>, longest: usize) -> Result<String, Descript
     Ok(text.to_owned())
 }
 
-fn put_service(out: &mut Vec<u8>, service: &ServiceAnnouncement) -> Result<(), DescriptorError> {
+fn put_service(
+    out: &mut Vec<u8>,
+    version: u8,
+    service: &ServiceAnnouncement,
+) -> Result<(), DescriptorError> {
     if !is_title(&service.title) {
         return Err(DescriptorError::Text);
+    }
+    if version == VERSION_KINDS {
+        out.put_u8(service.kind.to_byte());
     }
     out.put(&service.key);
     out.put_u16(service.port);
@@ -224,7 +249,15 @@ fn put_service(out: &mut Vec<u8>, service: &ServiceAnnouncement) -> Result<(), D
     Ok(())
 }
 
-fn take_service(reader: &mut Reader<'_>) -> Result<ServiceAnnouncement, DescriptorError> {
+/// The next service; `None` if it is of a kind that this version does not know.
+fn take_service(
+    reader: &mut Reader<'_>,
+    version: u8,
+) -> Result<Option<ServiceAnnouncement>, DescriptorError> {
+    let kind = match version {
+        VERSION_SPACES => Some(ServiceKind::Space),
+        _ => ServiceKind::from_byte(reader.u8()?),
+    };
     let key = reader.array()?;
     let port = reader.u16()?;
     let title = take_text(reader, MAX_TITLE)?;
@@ -239,7 +272,8 @@ fn take_service(reader: &mut Reader<'_>) -> Result<ServiceAnnouncement, Descript
         }),
         _ => return Err(DescriptorError::Malformed),
     };
-    Ok(ServiceAnnouncement {
+    Ok(kind.map(|kind| ServiceAnnouncement {
+        kind,
         key,
         port,
         title,
@@ -247,5 +281,5 @@ fn take_service(reader: &mut Reader<'_>) -> Result<ServiceAnnouncement, Descript
             signature,
             certificate,
         },
-    })
+    }))
 }

@@ -4,7 +4,8 @@
 //! | signed bytes | by |
 //! |---|---|
 //! | "warren service certificate v1", service key 32, signing key 32, first day 4 | the service key |
-//! | "warren service announcement v1", service key 32, node address 16, port 2, title | the signing key (or the service key itself) |
+//! | "warren service announcement v1", service key 32, node address 16, port 2, title | the signing key (or the service key itself), for a space |
+//! | "warren service announcement v2", kind 1, service key 32, node address 16, port 2, title | the same, for every other kind |
 //!
 //! Certificate on disk and on the wire: version 1 (1), service key 32, signing key 32, first day 4, signature 64.
 
@@ -29,7 +30,8 @@ pub const CERTIFICATE_LEN: usize = 133;
 
 const VERSION: u8 = 1;
 const CERTIFICATE_CONTEXT: &[u8] = b"warren service certificate v1";
-const ANNOUNCEMENT_CONTEXT: &[u8] = b"warren service announcement v1";
+const SPACE_CONTEXT: &[u8] = b"warren service announcement v1";
+const KIND_CONTEXT: &[u8] = b"warren service announcement v2";
 
 /// What is wrong with a service's name or papers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,6 +88,39 @@ impl Day {
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// What a service is: what people can do with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ServiceKind {
+    /// A space: people talk there.
+    #[default]
+    Space,
+    /// A site: pages to read.
+    Site,
+    /// A home: where the posts of its people are, and where they are written to.
+    Home,
+}
+
+impl ServiceKind {
+    /// Its byte on the wire.
+    pub const fn to_byte(self) -> u8 {
+        match self {
+            Self::Space => 1,
+            Self::Site => 2,
+            Self::Home => 3,
+        }
+    }
+
+    /// The kind of a byte; `None` for one that this version does not know.
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::Space),
+            2 => Some(Self::Site),
+            3 => Some(Self::Home),
+            _ => None,
+        }
     }
 }
 
@@ -266,9 +301,10 @@ impl ServiceSigner {
         SigningKey::from_bytes(seed).verifying_key().to_bytes()
     }
 
-    /// Says that the service is at `port` of the node.
+    /// Says that the service is of this kind, and at `port` of the node.
     pub fn announce(
         &self,
+        kind: ServiceKind,
         node: &NodeAddress,
         port: u16,
         title: &str,
@@ -277,8 +313,9 @@ impl ServiceSigner {
             return Err(ServiceError::Title);
         }
         let key = self.service();
-        let message = announcement_message(&key, node, port, title);
+        let message = announcement_message(kind, &key, node, port, title);
         Ok(ServiceAnnouncement {
+            kind,
             key: key.0,
             port,
             title: title.to_owned(),
@@ -299,7 +336,7 @@ impl fmt::Debug for ServiceSigner {
 /// Why others may believe an announcement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceProof {
-    /// Over service, node, port and title.
+    /// Over kind, service, node, port and title.
     pub signature: [u8; 64],
     /// If the signature is not the service key's own.
     pub certificate: Option<ServiceCertificate>,
@@ -311,12 +348,21 @@ pub fn is_title(title: &str) -> bool {
 }
 
 fn announcement_message(
+    kind: ServiceKind,
     service: &ServiceKey,
     node: &NodeAddress,
     port: u16,
     title: &str,
 ) -> Vec<u8> {
-    let mut message = ANNOUNCEMENT_CONTEXT.to_vec();
+    // What was signed before there were kinds was a space, and stays good.
+    let mut message = match kind {
+        ServiceKind::Space => SPACE_CONTEXT.to_vec(),
+        kind => {
+            let mut message = KIND_CONTEXT.to_vec();
+            message.put_u8(kind.to_byte());
+            message
+        }
+    };
     message.put(&service.0);
     message.put(node.as_bytes());
     message.put_u16(port);
@@ -329,7 +375,7 @@ impl ServiceAnnouncement {
     /// is about to use the service, not for everything that passes by.
     pub fn verify(&self, node: &NodeAddress, today: Day) -> Result<(), ServiceError> {
         let service = ServiceKey(self.key);
-        let message = announcement_message(&service, node, self.port, &self.title);
+        let message = announcement_message(self.kind, &service, node, self.port, &self.title);
         match &self.proof.certificate {
             Some(certificate) => {
                 if certificate.service != service {
@@ -407,7 +453,7 @@ mod tests {
         assert!(boxed.certify([0; 32], Day(1)).is_err());
         for signer in [&master, &boxed] {
             let announced = signer
-                .announce(&here.address(), 7447, "Garden club")
+                .announce(ServiceKind::Space, &here.address(), 7447, "Garden club")
                 .unwrap();
             assert_eq!(announced.key, master.service().0);
             assert_eq!(announced.verify(&here.address(), Day(110)), Ok(()));
@@ -419,17 +465,33 @@ mod tests {
                 port: 1,
                 ..announced.clone()
             };
-            assert_eq!(
-                other_port.verify(&here.address(), Day(110)),
-                Err(ServiceError::Signature)
-            );
+            let site = signer
+                .announce(ServiceKind::Site, &here.address(), 7447, "Garden club")
+                .unwrap();
+            assert_eq!(site.verify(&here.address(), Day(110)), Ok(()));
+            let as_kind = |kind, announced: &ServiceAnnouncement| ServiceAnnouncement {
+                kind,
+                ..announced.clone()
+            };
+            let forged = [
+                other_port,
+                as_kind(ServiceKind::Site, &announced),
+                as_kind(ServiceKind::Space, &site),
+                as_kind(ServiceKind::Home, &site),
+            ];
+            for forged in forged {
+                assert_eq!(
+                    forged.verify(&here.address(), Day(110)),
+                    Err(ServiceError::Signature)
+                );
+            }
         }
         assert_eq!(
-            master.announce(&here.address(), 1, "a\nb"),
+            master.announce(ServiceKind::Space, &here.address(), 1, "a\nb"),
             Err(ServiceError::Title)
         );
         assert_eq!(
-            master.announce(&here.address(), 1, &"x".repeat(65)),
+            master.announce(ServiceKind::Space, &here.address(), 1, &"x".repeat(65)),
             Err(ServiceError::Title)
         );
     }

@@ -10,7 +10,7 @@ use warren_mesh::descriptor::{Descriptor, MAX_DESCRIPTOR, Uplink};
 use warren_mesh::identity::{MeshIdentity, MeshPublicKey, NodeAddress};
 use warren_mesh::packet::inner::{CompactIpv6, Compressed, InnerHeader};
 use warren_mesh::packet::ipv6::Header;
-use warren_mesh::service::{Day, ServiceCertificate, ServiceSigner};
+use warren_mesh::service::{Day, ServiceCertificate, ServiceKind, ServiceSigner};
 use warren_mesh::session::{Limits, Opened, Output, Sessions, sealed_len};
 use warren_mesh::time::Instant;
 
@@ -159,10 +159,10 @@ fn descriptor() -> (Descriptor, MeshIdentity) {
     let boxed = ServiceSigner::certified(&[0x52; 32], certificate).unwrap();
     let services = vec![
         boxed
-            .announce(&identity.address(), 7447, "Garden club")
+            .announce(ServiceKind::Space, &identity.address(), 7447, "Garden club")
             .unwrap(),
         ServiceSigner::master(&[0x53; 32])
-            .announce(&identity.address(), 80, "")
+            .announce(ServiceKind::Space, &identity.address(), 80, "")
             .unwrap(),
     ];
     let descriptor = Descriptor {
@@ -176,6 +176,18 @@ fn descriptor() -> (Descriptor, MeshIdentity) {
     (descriptor, identity)
 }
 
+/// The same box with one service of every kind.
+fn descriptor_of_kinds() -> (Descriptor, MeshIdentity) {
+    let (mut descriptor, identity) = descriptor();
+    let kinds = [ServiceKind::Site, ServiceKind::Home];
+    for (seed, kind) in [0x54, 0x55].into_iter().zip(kinds) {
+        let signer = ServiceSigner::master(&[seed; 32]);
+        let announced = signer.announce(kind, &identity.address(), 7448, "Recipes");
+        descriptor.services.push(announced.unwrap());
+    }
+    (descriptor, identity)
+}
+
 fn descriptor_vectors() -> Value {
     let (descriptor, identity) = descriptor();
     let certificate = descriptor.services[0].proof.certificate.as_ref().unwrap();
@@ -186,6 +198,7 @@ fn descriptor_vectors() -> Value {
         "service name": ServiceSigner::master(&[0x51; 32]).service().to_string(),
         "certificate": hex(&certificate.encode()),
         "descriptor": hex(&descriptor.encode(&identity).unwrap()),
+        "descriptor of every kind": hex(&descriptor_of_kinds().0.encode(&identity).unwrap()),
     })
 }
 
@@ -252,6 +265,27 @@ fn a_responder_opens_the_stored_session() {
 }
 
 #[test]
+fn a_service_of_an_unknown_kind_is_skipped_and_the_rest_is_read() {
+    let bytes = unhex(&stored("descriptors.json")["descriptor of every kind"]);
+    let (mut expected, identity) = descriptor_of_kinds();
+    let read = Descriptor::decode(&bytes).unwrap();
+    assert_eq!(read, expected);
+    assert_eq!(read.verified_services(Day(20_800)).count(), 4);
+    // The kind of the last one stands before its key; the box itself signs what a later version may say there.
+    let site = expected.services.remove(2);
+    let place = bytes
+        .windows(32)
+        .position(|window| window == site.key)
+        .unwrap();
+    let mut later = b"warren descriptor v1".to_vec();
+    later.extend(&bytes[..bytes.len() - 64]);
+    later[20 + place - 1] = 9;
+    let signature = identity.sign(&later);
+    later.extend(signature);
+    assert_eq!(Descriptor::decode(&later[20..]), Ok(expected));
+}
+
+#[test]
 fn the_stored_descriptor_says_what_it_should_and_stands_no_damage() {
     let stored = stored("descriptors.json");
     let bytes = unhex(&stored["descriptor"]);
@@ -288,7 +322,7 @@ fn what_does_not_fit_one_packet_is_refused_when_made() {
     let (mut descriptor, identity) = descriptor();
     let long = "x".repeat(64);
     let service = ServiceSigner::master(&[1; 32])
-        .announce(&identity.address(), 1, &long)
+        .announce(ServiceKind::Space, &identity.address(), 1, &long)
         .unwrap();
     descriptor.services = vec![service.clone(); 8];
     assert!(

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+pub use warren_mesh::service::ServiceKind;
 
 /// A future that is boxed, so that [`Dialer`] can be used behind a pointer.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -45,11 +46,13 @@ impl std::fmt::Display for ServiceName {
     }
 }
 
-/// One space that this home knows of.
+/// One service that this home knows of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceListing {
     /// How it is reached.
     pub service: ServiceName,
+    /// What it is.
+    pub kind: ServiceKind,
     /// What its owner calls it. Untrusted text.
     pub name: String,
     /// What the home that hosts it calls itself. Untrusted text.
@@ -61,7 +64,7 @@ pub trait Dialer: Send + Sync + 'static {
     /// Opens a stream to a service. It gives up by itself after a while (some seconds), and is cancelled by dropping.
     fn open<'a>(&'a self, service: &'a ServiceName) -> BoxFuture<'a, io::Result<BoxStream>>;
 
-    /// The spaces of the island, those of this home included, in any order.
+    /// The services of the island, those of this home included, in any order.
     fn services(&self) -> Vec<ServiceListing>;
 }
 

@@ -35,7 +35,7 @@ use crate::accounts::Accounts;
 use crate::api::{self, Api};
 use crate::channel::{self, ChannelKey};
 use crate::config::{Clock, HomeConfig};
-use crate::dialer::{BoxFuture, Dialer, ServiceListing, ServiceName};
+use crate::dialer::{BoxFuture, Dialer, ServiceKind, ServiceListing, ServiceName};
 use crate::error::HomeError;
 use crate::forms::{self, Sender, field};
 use crate::guests::{Guest, GuestError, Guests, NAME_CHARS, Token, clean_name};
@@ -263,6 +263,7 @@ impl Home {
     fn spaces(&self) -> Answer {
         let nonce = nonce()?;
         let mut listings = self.rooms.dialer.services();
+        listings.retain(|listing| listing.kind == ServiceKind::Space);
         listings.sort_by(|a, b| (&a.name, &a.service).cmp(&(&b.name, &b.service)));
         Ok(html(
             StatusCode::OK,
@@ -294,6 +295,7 @@ impl Home {
         };
         let listing = listing.unwrap_or_else(|| ServiceListing {
             service: service.clone(),
+            kind: ServiceKind::Space,
             name: "Space".into(),
             host: String::new(),
         });

@@ -27,6 +27,8 @@ mod signer;
 
 pub use accounts::sealed::Cost;
 pub use config::{Clock, HomeConfig, Limits, system_clock};
-pub use dialer::{BoxFuture, BoxStream, ByteStream, Dialer, ServiceListing, ServiceName};
+pub use dialer::{
+    BoxFuture, BoxStream, ByteStream, Dialer, ServiceKind, ServiceListing, ServiceName,
+};
 pub use error::HomeError;
 pub use home::Home;

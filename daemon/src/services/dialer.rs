@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use warren_home::{BoxFuture, BoxStream, Dialer, ServiceListing, ServiceName};
 use warren_mesh::identity::NodeAddress;
-use warren_mesh::service::Day;
+use warren_mesh::service::{Day, ServiceKind};
 
 use super::directory::Directory;
 use super::hosted::Hosted;
@@ -55,7 +55,7 @@ impl MeshDialer {
     async fn dial(&self, service: &ServiceName) -> io::Result<BoxStream> {
         if let Some(space) = self.hosted.open_one(service) {
             let (ours, theirs) = tokio::io::duplex(IN_PROCESS);
-            tokio::spawn(space.serve(theirs));
+            tokio::spawn(space.serve(Box::new(theirs)));
             return Ok(Box::new(ours));
         }
         let today = Day::from_unix(self.clock.unix_seconds());
@@ -113,7 +113,16 @@ impl Dialer for MeshDialer {
         let open = spaces.iter().filter(|local| local.space.is_some());
         let local = open.map(|local| ServiceListing {
             service: local.name.clone(),
+            kind: ServiceKind::Space,
             name: local.record.title.clone(),
+            host: self.name.clone(),
+        });
+        let beside = self.hosted.others();
+        let open = beside.iter().filter(|local| local.serves.is_some());
+        let beside = open.map(|local| ServiceListing {
+            service: local.name.clone(),
+            kind: local.kind,
+            name: local.title.clone(),
             host: self.name.clone(),
         });
         let others = self
@@ -122,10 +131,11 @@ impl Dialer for MeshDialer {
             .into_iter()
             .map(|found| ServiceListing {
                 service: found.name,
+                kind: found.announcement.kind,
                 name: found.announcement.title,
                 host: found.host_name,
             });
-        local.chain(others).collect()
+        local.chain(beside).chain(others).collect()
     }
 }
 

@@ -1,5 +1,5 @@
-//! The spaces of this box while it runs: which there are, which are open, and who can reach them. What is on disk is
-//! decided elsewhere; this follows it.
+//! The spaces and other services of this box while it runs: which there are, which are open, and who can reach them. What
+//! is on disk is decided elsewhere; this follows it.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
@@ -12,11 +12,12 @@ use warren_home::ServiceName;
 use warren_mesh::descriptor::{DescriptorError, ServiceAnnouncement};
 use warren_mesh::identity::NodeAddress;
 use warren_mesh::packet::policy::Policy;
-use warren_mesh::service::ServiceSigner;
+use warren_mesh::service::{ServiceKind, ServiceSigner};
 use warren_space::{Limits, Space, SpaceConfig};
 
 use super::dialer::MeshDialer;
 use super::listen::Listener;
+use super::others::{LocalService, Serves, Shown};
 use super::record::SpaceRecord;
 use crate::clock::WallClock;
 use crate::config::Mode;
@@ -56,6 +57,18 @@ impl LocalSpace {
     /// Whether the island is told of it.
     pub const fn is_shown(&self) -> bool {
         self.record.visible && self.space.is_some()
+    }
+}
+
+impl From<&LocalSpace> for Shown {
+    fn from(space: &LocalSpace) -> Self {
+        Self {
+            id: space.id.clone(),
+            kind: ServiceKind::Space,
+            signer: Arc::clone(&space.signer),
+            port: space.record.port,
+            title: space.record.title.clone(),
+        }
     }
 }
 
@@ -110,6 +123,8 @@ impl Drop for Door {
 #[derive(Debug)]
 pub struct Hosted {
     spaces: RwLock<Arc<Vec<LocalSpace>>>,
+    /// What is no space.
+    others: RwLock<Arc<Vec<LocalService>>>,
     /// What the owner opened, without what is hosted here.
     policy: Policy,
     /// This node.
@@ -132,6 +147,7 @@ impl Hosted {
     ) -> Self {
         Self {
             spaces: RwLock::new(Arc::new(spaces)),
+            others: RwLock::default(),
             policy,
             address,
             mode,
@@ -161,11 +177,40 @@ impl Hosted {
         Arc::clone(&self.spaces.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The open space of a service.
-    pub fn open_one(&self, service: &ServiceName) -> Option<Arc<Running>> {
+    /// All other services as they are now.
+    pub fn others(&self) -> Arc<Vec<LocalService>> {
+        Arc::clone(&self.others.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What serves a service of this box, if it is open.
+    pub fn open_one(&self, service: &ServiceName) -> Option<Arc<dyn Serves>> {
         let spaces = self.spaces();
-        let found = spaces.iter().find(|local| local.name == *service)?;
-        found.space.clone()
+        if let Some(space) = spaces.iter().find(|local| local.name == *service) {
+            return space.space.clone().map(|space| space as Arc<dyn Serves>);
+        }
+        let others = self.others();
+        let found = others.iter().find(|local| local.name == *service)?;
+        found.serves.clone()
+    }
+
+    /// Puts another service in the place of the one of the same kind and id, or at the end.
+    pub fn put_other(&self, service: LocalService) {
+        let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = (**others).clone();
+        let same = |old: &&mut LocalService| old.kind == service.kind && old.id == service.id;
+        match all.iter_mut().find(same) {
+            Some(old) => *old = service,
+            None => all.push(service),
+        }
+        *others = Arc::new(all);
+    }
+
+    /// Forgets another service.
+    pub fn drop_other(&self, kind: ServiceKind, id: &str) {
+        let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = (**others).clone();
+        all.retain(|service| service.kind != kind || service.id != id);
+        *others = Arc::new(all);
     }
 
     /// Puts a space in the place of the one of the same id, or at the end.
@@ -199,10 +244,10 @@ impl Hosted {
         }
     }
 
-    /// Serves a space at a port. Call it on the runtime.
-    pub fn serve(
+    /// Serves a service at a port. Call it on the runtime.
+    pub fn serve<S: Serves + ?Sized>(
         &self,
-        space: &Arc<Running>,
+        space: &Arc<S>,
         port: u16,
         listener: Option<Listener>,
     ) -> Result<Door, DaemonError> {
@@ -229,7 +274,7 @@ impl Hosted {
         let task = tokio::spawn(async move {
             while let Some(stream) = streams.recv().await {
                 if let Some(space) = space.upgrade() {
-                    tokio::spawn(space.serve(stream));
+                    tokio::spawn(space.serve(Box::new(stream)));
                 }
             }
         });
@@ -239,27 +284,35 @@ impl Hosted {
         })
     }
 
+    /// What the island is told of now.
+    pub fn shown(&self) -> Vec<Shown> {
+        let (spaces, others) = (self.spaces(), self.others());
+        let spaces = spaces.iter().filter(|space| space.is_shown());
+        let others = others.iter().filter(|service| service.is_shown());
+        spaces
+            .map(Shown::from)
+            .chain(others.map(Shown::from))
+            .collect()
+    }
+
     /// Tells the island what is shown here, and opens their ports to it.
     pub async fn announce(&self) -> Result<(), DescriptorError> {
         self.announce_with(None).await
     }
 
     /// The same with one more, or one instead of that of the same id. After an error nothing has changed.
-    pub async fn announce_with(&self, more: Option<&LocalSpace>) -> Result<(), DescriptorError> {
-        let spaces = self.spaces();
-        let others = spaces
-            .iter()
-            .filter(|space| more.is_none_or(|more| more.id != space.id))
-            .filter(|space| space.is_shown());
-        let shown: Vec<&LocalSpace> = others
-            .chain(more.filter(|more| more.record.visible))
-            .collect();
+    pub async fn announce_with(&self, more: Option<Shown>) -> Result<(), DescriptorError> {
+        let mut shown = self.shown();
+        if let Some(more) = more {
+            shown.retain(|old| old.kind != more.kind || old.id != more.id);
+            shown.push(more);
+        }
         let mut announcements: Vec<ServiceAnnouncement> = Vec::new();
-        for space in &shown {
-            let record = &space.record;
-            let announcement = space
-                .signer
-                .announce(&self.address, record.port, &record.title);
+        for service in &shown {
+            let announcement =
+                service
+                    .signer
+                    .announce(service.kind, &self.address, service.port, &service.title);
             announcements.push(announcement.map_err(|_| DescriptorError::Text)?);
         }
         let (reply, answer) = oneshot::channel();
@@ -269,9 +322,7 @@ impl Hosted {
         }
         answer.await.unwrap_or(Ok(()))?;
         let mut policy = self.policy.clone();
-        policy
-            .tcp
-            .extend(shown.iter().map(|space| space.record.port));
+        policy.tcp.extend(shown.iter().map(|service| service.port));
         let _ = self.plane.send(Command::SetPolicy(policy));
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use warren_mesh::descriptor::MAX_SERVICES;
+use warren_mesh::service::ServiceKind;
 
 use super::folders::{Folders, INCOMING};
 use super::hosted::{self, Door, Hosted, LocalSpace, let_go};
@@ -261,10 +262,10 @@ impl Manager {
 
     /// Whether one more may be shown to the island: then it is told, and the port is bound.
     async fn may_show(&self, space: &LocalSpace) -> Result<Option<super::Listener>, ControlError> {
-        let spaces = self.hosted.spaces();
-        let others = spaces
+        let shown = self.hosted.shown();
+        let others = shown
             .iter()
-            .filter(|other| other.is_shown() && other.id != space.id);
+            .filter(|other| other.kind != ServiceKind::Space || other.id != space.id);
         if others.count() >= MAX_SERVICES {
             return Err(ControlError::new(
                 ErrorCode::TooManyVisible,
@@ -277,7 +278,7 @@ impl Manager {
             .bind(port)
             .map_err(|_| ControlError::new(ErrorCode::PortTaken, port.to_string()))?;
         self.hosted
-            .announce_with(Some(space))
+            .announce_with(Some(space.into()))
             .await
             .map_err(|_| bare(ErrorCode::AnnouncementTooLong))?;
         Ok(listener)
@@ -307,8 +308,10 @@ impl Manager {
 
     fn port(&self, wanted: Option<u16>) -> Result<u16, ControlError> {
         let spaces = self.hosted.spaces();
+        let others = self.hosted.others();
         let free = |port: &u16| {
             !spaces.iter().any(|space| space.record.port == *port)
+                && !others.iter().any(|service| service.port == *port)
                 && self.hosted.bind(*port).is_ok()
         };
         match wanted {
@@ -356,7 +359,7 @@ impl Manager {
             if shown {
                 // A longer title may not fit.
                 self.hosted
-                    .announce_with(Some(&space))
+                    .announce_with(Some((&space).into()))
                     .await
                     .map_err(|_| bare(ErrorCode::AnnouncementTooLong))?;
             }

@@ -7,6 +7,7 @@ pub mod folders;
 pub mod hosted;
 mod listen;
 pub mod manage;
+pub mod others;
 pub mod reading;
 pub mod record;
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use warren_home::{Home, HomeConfig, ServiceName};
 use warren_mesh::identity::NodeAddress;
 use warren_mesh::packet::policy::Policy;
+use warren_mesh::service::ServiceKind;
 
 use crate::clock::WallClock;
 use crate::config::values::WebAddress;
@@ -232,11 +234,14 @@ pub struct Services {
 }
 
 impl Services {
-    /// Spaces hosted here and those that others show.
-    pub async fn view(&self) -> Vec<protocol::Space> {
+    /// Spaces, or other services of one kind, hosted here and those that others show.
+    pub async fn view(&self, kind: ServiceKind) -> Vec<protocol::Space> {
         self.directory.refresh_for_a_moment().await;
         let spaces = self.hosted.spaces();
-        let open = spaces.iter().filter(|local| local.space.is_some());
+        let is_space = kind == ServiceKind::Space;
+        let open = spaces
+            .iter()
+            .filter(|local| is_space && local.space.is_some());
         let local = open.map(|local| protocol::Space {
             service: local.name.to_string(),
             title: local.record.title.clone(),
@@ -245,10 +250,23 @@ impl Services {
             local: true,
             figures: manage::figures(local),
         });
+        let beside = self.hosted.others();
+        let open = beside
+            .iter()
+            .filter(|local| local.kind == kind && local.serves.is_some());
+        let beside = open.map(|local| protocol::Space {
+            service: local.name.to_string(),
+            title: local.title.clone(),
+            host: self.hosted.address.to_string(),
+            port: local.port,
+            local: true,
+            figures: None,
+        });
         let others = self
             .directory
             .all()
             .into_iter()
+            .filter(|found| found.announcement.kind == kind)
             .map(|found| protocol::Space {
                 service: found.name.to_string(),
                 title: found.announcement.title,
@@ -257,7 +275,7 @@ impl Services {
                 local: false,
                 figures: None,
             });
-        local.chain(others).collect()
+        local.chain(beside).chain(others).collect()
     }
 
     /// Ends streams and closes files. Returns once everything is on disk.

@@ -13,7 +13,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use warren_home::{
-    BoxFuture, BoxStream, Cost, Dialer, Home, HomeConfig, Limits, ServiceListing, ServiceName,
+    BoxFuture, BoxStream, Cost, Dialer, Home, HomeConfig, Limits, ServiceKind, ServiceListing,
+    ServiceName,
 };
 use warren_space::{Space, SpaceConfig};
 
@@ -92,6 +93,7 @@ impl Dialer for Wire {
     fn services(&self) -> Vec<ServiceListing> {
         vec![ServiceListing {
             service: ServiceName::parse(SERVICE).unwrap(),
+            kind: ServiceKind::Space,
             name: "Garden <club>".into(),
             host: "Ann's home".into(),
         }]
