@@ -204,13 +204,9 @@ impl Home {
             return Err(self.nothing_here());
         };
         if matches!(rest, "" | "no slash") && proxy::is_for_program(request.headers()) {
-            return Ok(proxy::pass(
-                &*self.rooms.dialer,
-                &service,
-                Uri::from_static("/"),
-                request,
-            )
-            .await);
+            let root = Uri::from_static("/");
+            let answer = proxy::pass(&*self.rooms.dialer, &service, root, request).await;
+            return Ok(proxy::confine(answer));
         }
         if proxy::is_for_files(rest) {
             let path = proxy::path(request.uri(), &format!("/s/{name}"));

@@ -79,18 +79,25 @@ pub fn is_for_files(path: &str) -> bool {
         || ((is_hash || is_list) && path.matches('/').count() == usize::from(is_list))
 }
 
+/// Headers of an answer that turns a connection into a WebSocket (RFC 6455).
+const UPGRADING: [&str; 6] = [
+    "connection",
+    "date",
+    "sec-websocket-accept",
+    "sec-websocket-extensions",
+    "sec-websocket-protocol",
+    "upgrade",
+];
+
 /// Makes an answer of a space fit for the home's own address, where a page of the space could act for the people who are
 /// logged in there.
 pub fn confine(mut response: Response<Body>) -> Response<Body> {
-    let headers = response.headers_mut();
-    let foreign: Vec<_> = headers
-        .keys()
-        .filter(|name| !PASSED.contains(&name.as_str()))
-        .cloned()
-        .collect();
-    for name in foreign {
-        headers.remove(name);
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        keep(response.headers_mut(), &UPGRADING);
+        return response;
     }
+    let headers = response.headers_mut();
+    keep(headers, &PASSED);
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
@@ -104,6 +111,30 @@ pub fn confine(mut response: Response<Body>) -> Response<Body> {
         );
     }
     response
+}
+
+fn keep(headers: &mut HeaderMap, known: &[&str]) {
+    let foreign: Vec<_> = headers
+        .keys()
+        .filter(|name| !known.contains(&name.as_str()))
+        .cloned()
+        .collect();
+    for name in foreign {
+        headers.remove(name);
+    }
+}
+
+/// Takes out of a request what is between its sender and the home alone: the account of a browser or a program. What a
+/// person signed for this one request (NIP-98, BUD-11) is for the space.
+fn keep_to_ourselves(headers: &mut HeaderMap) {
+    headers.remove(header::COOKIE);
+    let is_signed = |value: &HeaderValue| {
+        let scheme = value.as_bytes().split(|byte| *byte == b' ').next();
+        scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"nostr"))
+    };
+    if !headers.get_all(header::AUTHORIZATION).iter().all(is_signed) {
+        headers.remove(header::AUTHORIZATION);
+    }
 }
 
 fn is_harmless(media_type: &str) -> bool {
@@ -156,7 +187,7 @@ pub async fn pass(
     if let Ok(host) = HeaderValue::from_str(&format!("{service}.warren")) {
         request.headers_mut().insert(header::HOST, host);
     }
-    request.headers_mut().remove(header::COOKIE); // the account of a browser is none of the space's business
+    keep_to_ourselves(request.headers_mut());
     let from_client = hyper::upgrade::on(&mut request);
     let mut response = match sender.send_request(request).await {
         Ok(response) => response,
@@ -208,6 +239,33 @@ mod tests {
         ] {
             assert!(!is_for_files(path), "{path}");
         }
+    }
+
+    #[test]
+    fn a_space_does_not_get_what_opens_an_account() {
+        let sent = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+            headers.insert(header::COOKIE, "home=secret".parse().unwrap());
+            keep_to_ourselves(&mut headers);
+            assert!(!headers.contains_key(header::COOKIE));
+            headers.contains_key(header::AUTHORIZATION)
+        };
+        assert!(sent("Nostr abc"));
+        assert!(sent("nostr abc"));
+        assert!(!sent("Bearer token"));
+        assert!(!sent("nostr-token"));
+    }
+
+    #[test]
+    fn a_websocket_is_opened_without_anything_else() {
+        let mut response = text(StatusCode::SWITCHING_PROTOCOLS, "");
+        let headers = response.headers_mut();
+        headers.insert("sec-websocket-accept", "x".parse().unwrap());
+        headers.insert(header::SET_COOKIE, "home=evil".parse().unwrap());
+        let response = confine(response);
+        assert!(response.headers().contains_key("sec-websocket-accept"));
+        assert!(!response.headers().contains_key(header::SET_COOKIE));
     }
 
     #[test]

@@ -252,6 +252,23 @@ async fn two_first_tabs_opened_at_once_can_both_write() {
 }
 
 #[tokio::test]
+async fn made_up_addresses_do_not_keep_people_from_a_space_that_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let space = open_space(dir.path());
+    let home = TestHome::open(dir.path(), "a", &Wire::to(&space)).await;
+    for n in 0..100_u32 {
+        let made_up = data_encoding::BASE32_NOPAD
+            .encode(blake3::hash(&n.to_be_bytes()).as_bytes())
+            .to_lowercase();
+        let answer = ask(&home, "GET", &format!("/s/{made_up}/"), "", "").await;
+        assert_eq!(answer.status, 404, "{n}: {}", answer.body);
+    }
+    let ann = Browser::open(&home).await;
+    ann.write("Ann", "still+here").await;
+    ann.until("still here").await;
+}
+
+#[tokio::test]
 async fn what_comes_from_elsewhere_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let space = open_space(dir.path());

@@ -132,7 +132,8 @@ fn perform(task: Task) -> Result<(), DaemonError> {
         Task::Backup(directory, connection) => {
             let done = backup::backup(&connection.socket()?, &directory)?;
             print(&format!(
-                "The home and {} spaces ({} messages and more, {} files) are in {}; {} pieces were new.\n                 It holds keys: keep it from others.\n",
+                "The home and {} spaces ({} messages and more, {} files) are in {}; {} pieces were new.\n\
+                 It holds keys: keep it from others.\n",
                 done.spaces,
                 done.events,
                 done.files,

@@ -1,6 +1,6 @@
 //! `warrend space ...`: what the owner does with spaces of this box.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser, ValueExt};
 
@@ -218,18 +218,7 @@ impl Task {
             Action::List => show::ask(&Request::SpaceList {}, &options, list),
             Action::Show => {
                 let all: Vec<HostedSpace> = client::ask(&options.socket, &Request::SpaceList {})?;
-                let wanted = word(0);
-                let named = |space: &&HostedSpace| {
-                    space.id == wanted
-                        || space.service == wanted.trim_end_matches(".warren")
-                        || space.title == wanted
-                };
-                let found = all.iter().find(named).ok_or_else(|| {
-                    DaemonError::Refused(format!(
-                        "there is no space {wanted:?} here; `warrend space list` shows what there is"
-                    ))
-                })?;
-                show::render(found, &options, details)
+                show::render(find(&all, &word(0))?, &options, details)
             }
             Action::Set => {
                 let request = Request::SpaceSet {
@@ -252,19 +241,12 @@ impl Task {
                 })
             }
             Action::Export => {
-                if self.moves {
-                    let request = Request::SpaceSet {
-                        space: word(0),
-                        title: None,
-                        about: None,
-                        visible: None,
-                        quota_mib: None,
-                        closed: Some(true),
-                    };
-                    let _: HostedSpace = client::ask(&options.socket, &request)?;
-                }
                 let file = PathBuf::from(word(1));
-                let summary = archive::export(&options.socket, &word(0), &file)?;
+                let summary = if self.moves {
+                    export_to_move(&options.socket, &word(0), &file)?
+                } else {
+                    archive::export(&options.socket, &word(0), &file)?
+                };
                 let moved = if self.moves {
                     format!(
                         "The space is closed here. When it runs on the other box, remove it: warrend space remove {} --yes\n",
@@ -274,7 +256,8 @@ impl Task {
                     String::new()
                 };
                 Ok(format!(
-                    "{}: {} messages and more, {} files are in {}.\n                     Who has this file has the space: it holds its keys. Keep it from others, and never let two boxes serve it.\n{moved}",
+                    "{}: {} messages and more, {} files are in {}.\n\
+                     Who has this file has the space: it holds its keys. Keep it from others, and never let two boxes serve it.\n{moved}",
                     summary.title,
                     summary.events,
                     summary.files,
@@ -289,12 +272,58 @@ impl Task {
                     .unwrap_or_else(|| DEFAULT_FILE.into());
                 let summary = archive::import(&Place::find(&config)?, &file)?;
                 Ok(format!(
-                    "{} is here as {}: {} messages and more, {} files. Its address and its invitations stay as they were.\n                     The box it came from must not serve it any more.\n",
+                    "{} is here as {}: {} messages and more, {} files. Its address and its invitations stay as they were.\n\
+                     The box it came from must not serve it any more.\n",
                     summary.title, summary.id, summary.events, summary.files
                 ))
             }
         }
     }
+}
+
+fn find<'a>(all: &'a [HostedSpace], wanted: &str) -> Result<&'a HostedSpace, DaemonError> {
+    let named = |space: &&HostedSpace| {
+        space.id == wanted
+            || space.service == wanted.trim_end_matches(".warren")
+            || space.title == wanted
+    };
+    all.iter().find(named).ok_or_else(|| {
+        DaemonError::Refused(format!(
+            "there is no space {wanted:?} here; `warrend space list` shows what there is"
+        ))
+    })
+}
+
+fn set_closed(socket: &Path, space: &str, closed: bool) -> Result<HostedSpace, DaemonError> {
+    let request = Request::SpaceSet {
+        space: space.to_owned(),
+        title: None,
+        about: None,
+        visible: None,
+        quota_mib: None,
+        closed: Some(closed),
+    };
+    client::ask(socket, &request)
+}
+
+/// Closes a space before all of it is written, so that nothing comes in afterwards. Where the file does not come about,
+/// the space is as it was.
+fn export_to_move(
+    socket: &Path,
+    space: &str,
+    file: &Path,
+) -> Result<archive::Summary, DaemonError> {
+    let all: Vec<HostedSpace> = client::ask(socket, &Request::SpaceList {})?;
+    let was_open = find(&all, space)?.state == SpaceState::Open;
+    set_closed(socket, space, true)?;
+    archive::export(socket, space, file).map_err(|failed| {
+        if !was_open || set_closed(socket, space, false).is_ok() {
+            return failed;
+        }
+        DaemonError::Refused(format!(
+            "{failed}\nThe space is still closed; open it with: warrend space set {space} --closed no"
+        ))
+    })
 }
 
 fn created(space: &HostedSpace) -> String {

@@ -250,11 +250,25 @@ impl Manager {
             if record.closed {
                 return Ok(None);
             }
-            hosted::open_files(&committed.directory, name, record, &clock).map(Some)
+            let opened = hosted::open_files(&committed.directory, name, record, &clock);
+            if opened.is_err() {
+                folders.remove(&committed.id)?; // or it would be here after the next start
+            }
+            opened.map(Some)
         })
         .await?;
         space.space = opened;
-        space.door = self.door(&space, listener)?;
+        match self.door(&space, listener) {
+            Ok(door) => space.door = door,
+            Err(error) => {
+                if let Some(running) = space.space.take() {
+                    hosted::let_go(running).await;
+                }
+                let (folders, id) = (self.folders.clone(), space.id);
+                blocking(move || folders.remove(&id)).await?;
+                return Err(error);
+            }
+        }
         log::info!("space {id}: {}.warren", space.name);
         self.hosted.put(space.clone());
         Ok(view(&space))

@@ -123,10 +123,14 @@ pub fn export(socket: &Path, space: &str, file: &Path) -> Result<Summary, Daemon
     let mut half = file.as_os_str().to_owned();
     half.push(".new");
     let half = Unfinished(PathBuf::from(half));
+    // What an earlier run left may belong to somebody else, be open to others, or lead elsewhere.
+    match std::fs::remove_file(&half.0) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
     let out = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(&half.0)
         .map_err(failed)?;
@@ -275,6 +279,7 @@ pub fn read<V: Visitor>(
                 visitor.papers(&papers).map_err(ReadError::Visitor)?;
             }
         } else if name.starts_with("channels/") {
+            channels.clear(); // each list is for the events right behind it
             let list = text(&mut hashed, CHANNELS_MAX)?;
             for line in list.lines() {
                 let (id, channel): (String, String) = serde_json::from_str(line)

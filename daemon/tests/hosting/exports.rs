@@ -266,6 +266,110 @@ async fn an_archive_that_was_cut_changed_or_forged_is_refused_and_leaves_nothing
     other.say(&["space", "import", file.to_str().unwrap()]);
 }
 
+/// The archive with one more file, or another in place of one, and a checksum that fits: whoever has the archive can make
+/// such a one.
+fn with_file(archive: &[u8], name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut entries = Vec::new();
+    for entry in tar::Archive::new(archive).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let path = entry.path().unwrap().to_str().unwrap().to_owned();
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut entry, &mut content).unwrap();
+        if path != name && path != "end.json" {
+            entries.push((path, content));
+        }
+    }
+    entries.push((name.to_owned(), bytes.to_vec()));
+    let mut hash = blake3::Hasher::new();
+    let count = |prefix: &str| {
+        let of = entries.iter().filter(|(path, _)| path.starts_with(prefix));
+        of.map(|(_, content)| content)
+    };
+    let events: usize = count("events/")
+        .map(|content| content.iter().filter(|byte| **byte == b'\n').count())
+        .sum();
+    let files = count("files/").count();
+    for (path, content) in &entries {
+        hash.update(path.as_bytes());
+        hash.update(&(content.len() as u64).to_le_bytes());
+        hash.update(content);
+    }
+    let end =
+        json!({"events": events, "files": files, "blake3": hash.finalize().to_hex().as_str()});
+    entries.push(("end.json".into(), end.to_string().into_bytes()));
+    let mut out = tar::Builder::new(Vec::new());
+    for (path, content) in &entries {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o600);
+        out.append_data(&mut header, path, &content[..]).unwrap();
+    }
+    out.into_inner().unwrap()
+}
+
+#[tokio::test]
+async fn a_space_that_cannot_be_opened_after_its_import_leaves_nothing() {
+    let parent = tempfile::tempdir().unwrap();
+    let host = Router::start(&parent.path().join("a"), "A", "");
+    let mut other = Router::start(&parent.path().join("b"), "B", "");
+    let past = space_with_a_past(&host).await;
+    let file = parent.path().join("garden.tar");
+    host.say(&["space", "export", "garden-club", file.to_str().unwrap()]);
+    let whole = std::fs::read(&file).unwrap();
+    let forged = with_file(&whole, "files/rights.jsonl", b"nonsense\n");
+    std::fs::write(&file, forged).unwrap();
+    for _ in 0..2 {
+        let error = other.refused(&["space", "import", file.to_str().unwrap()]);
+        assert!(error.contains("rights"), "{error}");
+        assert!(leftovers(&other).is_empty(), "{:?}", leftovers(&other));
+    }
+    other.kill();
+    other.run();
+    assert_eq!(other.ask(&["space", "list"]), json!([]));
+    // A directory where files are expected is in nobody's way.
+    std::fs::write(&file, with_file(&whole, "files/x.part/y", b"z")).unwrap();
+    other.say(&["space", "import", file.to_str().unwrap()]);
+    is_as_it_was(&other, &past).await;
+}
+
+#[tokio::test]
+async fn a_move_that_fails_leaves_the_space_open() {
+    let parent = tempfile::tempdir().unwrap();
+    let host = Router::start(&parent.path().join("a"), "A", "");
+    let past = space_with_a_past(&host).await;
+    let nowhere = parent.path().join("no/such/folder/garden.tar");
+    let there = parent.path().join("garden.tar");
+    std::fs::write(&there, "mine").unwrap();
+    for file in [&nowhere, &there] {
+        host.refused(&[
+            "space",
+            "export",
+            "garden-club",
+            file.to_str().unwrap(),
+            "--move",
+        ]);
+        assert_eq!(host.ask(&["space", "list"])[0]["state"], "open");
+        is_as_it_was(&host, &past).await;
+    }
+    assert_eq!(std::fs::read(&there).unwrap(), b"mine");
+}
+
+#[tokio::test]
+async fn an_archive_is_for_its_owner_alone_whatever_an_earlier_run_left() {
+    let parent = tempfile::tempdir().unwrap();
+    let host = Router::start(&parent.path().join("a"), "A", "");
+    space_with_a_past(&host).await;
+    let file = parent.path().join("garden.tar");
+    let elsewhere = parent.path().join("elsewhere");
+    std::fs::write(&elsewhere, "mine").unwrap();
+    std::os::unix::fs::symlink(&elsewhere, parent.path().join("garden.tar.new")).unwrap();
+    host.say(&["space", "export", "garden-club", file.to_str().unwrap()]);
+    let mode = std::fs::symlink_metadata(&file).unwrap();
+    assert!(mode.is_file());
+    assert_eq!(mode.permissions().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::read(&elsewhere).unwrap(), b"mine");
+}
+
 /// Kills an import when a file of it is there.
 fn kill_import(host: &Router, file: &Path, step: &str) -> bool {
     let words = ["space", "import", file.to_str().unwrap()];

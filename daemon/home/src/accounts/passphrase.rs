@@ -63,8 +63,9 @@ impl Accounts {
     ) -> Result<LoggedIn, AccountError> {
         let name = AccountName::parse(&wish.name).map_err(AccountError::Name)?;
         check_passphrase(&wish.passphrase, &name)?;
-        self.state().check_free(&name)?;
         self.dearly(source, move |accounts| {
+            // Not before the turn is paid for, or anybody could ask quickly which names there are.
+            accounts.state().check_free(&name)?;
             let (token, keys) = match guest {
                 Some(guest) => guest,
                 None => (Token::random()?, Keys::generate()),

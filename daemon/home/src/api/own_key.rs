@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
+use data_encoding::BASE64;
+use nostr::event::{Event, EventId};
 use nostr::key::PublicKey;
 use nostr::nips::nip98::{HttpMethod, verify_auth_header};
 use nostr::types::{Timestamp, Url};
@@ -28,20 +30,19 @@ struct Enter {
     session: Carry,
 }
 
-/// Signed requests of the last moments: each is good once.
+/// Signed requests of the last moments: each is good once, however it is written.
 #[derive(Default)]
-pub struct Proofs(Mutex<VecDeque<(u64, blake3::Hash)>>);
+pub struct Proofs(Mutex<VecDeque<(u64, EventId)>>);
 
 impl Proofs {
     /// Remembers one; `false` when it was here before, or too many were.
-    fn take(&self, proof: &str, now: u64) -> bool {
+    fn take(&self, proof: EventId, now: u64) -> bool {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.retain(|(at, _)| at.abs_diff(now) <= SECONDS);
-        let hash = blake3::hash(proof.as_bytes());
-        if seen.len() >= REMEMBERED || seen.iter().any(|(_, known)| *known == hash) {
+        if seen.len() >= REMEMBERED || seen.iter().any(|(_, known)| *known == proof) {
             return false;
         }
-        seen.push_back((now, hash));
+        seen.push_back((now, proof));
         true
     }
 }
@@ -57,7 +58,10 @@ impl Api {
         accounts.pace(caller.source)?;
         let enter: Enter = read(body)?;
         let person = signed_by(proof, &caller.host, body, accounts.now());
-        let person = person.filter(|_| self.proofs.take(proof, accounts.now()));
+        let is_new = |_: &PublicKey| {
+            event_of(proof).is_some_and(|event| self.proofs.take(event, accounts.now()))
+        };
+        let person = person.filter(is_new);
         let person = person.ok_or(Failure::new(401, "proof_invalid", json!({})))?;
         let done = accounts
             .enter_with_own_key(person, enter.name, enter.device)
@@ -90,23 +94,47 @@ fn signed_by(proof: &str, host: &str, body: &[u8], now: u64) -> Option<PublicKey
     })
 }
 
+/// The id of the event in a header (`Nostr` and base64, NIP-98). Spaces in its JSON make another header of the same event.
+fn event_of(proof: &str) -> Option<EventId> {
+    let (_, text) = proof.trim().split_once(' ')?;
+    let json = BASE64.decode(text.trim().as_bytes()).ok()?;
+    Some(serde_json::from_slice::<Event>(&json).ok()?.id)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn id(text: &str) -> EventId {
+        EventId::from_byte_array(*blake3::hash(text.as_bytes()).as_bytes())
+    }
+
+    #[test]
+    fn another_spelling_is_no_other_request() {
+        let keys = nostr::key::Keys::generate();
+        let event = crate::link::signed(&keys, 27235, 1000, &[], "").unwrap();
+        let header = |json: &str| format!("Nostr {}", BASE64.encode(json.as_bytes()));
+        let plain = serde_json::to_string(&event).unwrap();
+        let spaced = serde_json::to_string_pretty(&event).unwrap();
+        assert_ne!(plain, spaced);
+        assert_eq!(event_of(&header(&plain)), Some(event.id));
+        assert_eq!(event_of(&header(&spaced)), Some(event.id));
+        assert_eq!(event_of("Nostr nonsense"), None);
+    }
+
     #[test]
     fn a_signed_request_is_good_once() {
         let proofs = Proofs::default();
-        assert!(proofs.take("one", 1000));
-        assert!(!proofs.take("one", 1060));
-        assert!(proofs.take("two", 1060));
+        assert!(proofs.take(id("one"), 1000));
+        assert!(!proofs.take(id("one"), 1060));
+        assert!(proofs.take(id("two"), 1060));
         for n in 0..REMEMBERED * 2 {
-            proofs.take(&n.to_string(), 1060);
+            proofs.take(id(&n.to_string()), 1060);
         }
         assert!(
-            !proofs.take("three", 1060),
+            !proofs.take(id("three"), 1060),
             "a flood is not remembered without end"
         );
-        assert!(proofs.take("three", 1060 + SECONDS + 1));
+        assert!(proofs.take(id("three"), 1060 + SECONDS + 1));
     }
 }

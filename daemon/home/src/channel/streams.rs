@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::future;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -17,9 +18,11 @@ const STREAMS: usize = 32;
 const CHUNK: usize = 32 * 1024;
 /// No app may save up more credit than this.
 const CREDIT_MAX: usize = 64 * 1024 * 1024;
+/// Frames of one stream that may wait for who takes them. Credit bounds their bytes; each also costs some memory of its own.
+const FRAMES_MAX: usize = 2048;
 
 /// What comes from the app on one stream. `None`: that was all.
-pub type Incoming = mpsc::UnboundedReceiver<Option<Vec<u8>>>;
+pub type Incoming = mpsc::Receiver<Option<Vec<u8>>>;
 
 /// The home's end of one stream.
 #[derive(Clone)]
@@ -82,7 +85,8 @@ impl Pipe {
 
 struct Entry {
     pipe: Pipe,
-    incoming: mpsc::UnboundedSender<Option<Vec<u8>>>,
+    /// `None` once the app has sent all.
+    incoming: Option<mpsc::Sender<Option<Vec<u8>>>>,
     task: AbortHandle,
 }
 
@@ -123,14 +127,19 @@ impl<A: Answers> Streams<A> {
                 let Some(entry) = self.open.get(&stream) else {
                     return Ok(None);
                 };
+                // Nothing says nothing, and would cost no credit.
+                let Some(incoming) = entry.incoming.as_ref().filter(|_| !data.is_empty()) else {
+                    return Ok(None);
+                };
                 let bytes = u32::try_from(data.len()).map_err(|_| FrameError)?;
                 let room = entry.pipe.window.try_acquire_many(bytes);
                 room.map_err(|_| FrameError)?.forget();
-                let _ = entry.incoming.send(Some(data.to_vec()));
+                return Ok(self.hand(stream, incoming.try_send(Some(data.to_vec()))));
             }
             Ok(Frame::End) => {
-                if let Some(entry) = self.open.get(&stream) {
-                    let _ = entry.incoming.send(None);
+                let entry = self.open.get_mut(&stream);
+                if let Some(incoming) = entry.and_then(|entry| entry.incoming.take()) {
+                    return Ok(self.hand(stream, incoming.try_send(None)));
                 }
             }
             Ok(Frame::Reset) => {
@@ -149,6 +158,16 @@ impl<A: Answers> Streams<A> {
             }
         }
         Ok(None)
+    }
+
+    /// A stream on which more waits than may is over: gives the frame that says so.
+    fn hand<T>(&mut self, stream: u32, handed: Result<(), TrySendError<T>>) -> Option<Vec<u8>> {
+        let Err(TrySendError::Full(_)) = handed else {
+            return None; // nobody listens any more where it is closed
+        };
+        let entry = self.open.remove(&stream)?;
+        entry.task.abort();
+        Some(frame::reset(stream, Reason::TooMany))
     }
 
     /// Each number begins one stream, and they go up.
@@ -171,7 +190,7 @@ impl<A: Answers> Streams<A> {
             credit: Arc::new(Semaphore::new(CREDIT as usize)),
             window: Arc::new(Semaphore::new(CREDIT as usize)),
         };
-        let (sender, incoming) = mpsc::unbounded_channel();
+        let (sender, incoming) = mpsc::channel(FRAMES_MAX);
         let (ours, answers, opened) =
             (pipe.clone(), Arc::clone(&self.answers), self.opened.clone());
         let task = self.tasks.spawn(async move {
@@ -198,7 +217,7 @@ impl<A: Answers> Streams<A> {
         });
         let entry = Entry {
             pipe,
-            incoming: sender,
+            incoming: Some(sender),
             task,
         };
         self.open.insert(stream, entry);

@@ -242,6 +242,30 @@ async fn streams_are_bounded_counted_and_can_be_cancelled() {
 }
 
 #[tokio::test]
+async fn frames_that_cost_no_credit_cost_no_memory() {
+    let mut app = App::new().await;
+    app.ask(1, "POST", "/never").await;
+    // Nobody takes these. Empty ones are dropped, small ones are bounded by number.
+    for _ in 0..4096 {
+        app.say(3, 1, &[]).await;
+    }
+    app.ask(2, "POST", "/count").await;
+    app.say(4, 2, &[]).await;
+    app.say(4, 2, &[]).await;
+    assert!(matches!(app.next().await, Some((2, 2, _))));
+    assert_eq!(app.next().await, Some((3, 2, b"0".to_vec())));
+    assert_eq!(app.next().await, Some((4, 2, Vec::new())));
+    for _ in 0..2049 {
+        app.say(3, 1, b"x").await;
+    }
+    assert_eq!(app.next().await, Some((5, 1, vec![2])));
+    // What still comes for it is of no use to anybody, and the channel goes on.
+    app.say(3, 1, b"x").await;
+    app.ask(3, "GET", "not a path").await;
+    assert_eq!(app.next().await, Some((5, 3, vec![3])));
+}
+
+#[tokio::test]
 async fn a_body_that_is_cut_off_is_no_whole_body() {
     let mut app = App::new().await;
     app.ask(1, "POST", "/count").await;

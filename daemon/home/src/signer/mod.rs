@@ -10,7 +10,7 @@ pub mod request;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nostr::event::{Event, EventId, SignEvent};
+use nostr::event::{Event, EventId, SignEvent, UnsignedEvent};
 use nostr::key::{Keys, PublicKey};
 use nostr::nips::{nip04, nip44};
 use serde_json::{Value, json};
@@ -271,7 +271,7 @@ impl Signer {
         work: &Work,
     ) -> Result<(), String> {
         let preview = match work {
-            Work::Sign(event) => event.content.chars().take(PREVIEW_CHARS).collect(),
+            Work::Sign(event) => preview(event),
             Work::Cipher(_, peer, _) => peer.to_hex(),
         };
         let limits = self.accounts.limits();
@@ -477,4 +477,13 @@ fn perform(keys: &Keys, work: Work) -> Result<String, String> {
 
 fn short_id() -> Result<String, AccountError> {
     Ok(data_encoding::HEXLOWER.encode(&random::<8>()?))
+}
+
+/// What a person reads before they allow a signature: the words, and all that the tags say beside them. Of some kinds
+/// (deletion, proofs of identity) the tags are all that counts.
+fn preview(event: &UnsignedEvent) -> String {
+    let tags = event.tags.iter().map(|tag| tag.as_slice().join(" "));
+    let words = std::iter::once(event.content.clone()).filter(|words| !words.is_empty());
+    let lines: Vec<String> = words.chain(tags).collect();
+    lines.join("\n").chars().take(PREVIEW_CHARS).collect()
 }
