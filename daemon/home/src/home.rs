@@ -212,7 +212,9 @@ impl Home {
             )
             .await);
         }
-        if proxy::is_for_files(rest) {
+        let is_management =
+            matches!(rest, "" | "no slash") && proxy::is_management(request.headers());
+        if is_management || proxy::is_for_files(rest) {
             let path = proxy::path(request.uri(), &format!("/s/{name}"));
             let answer = proxy::pass(&*self.rooms.dialer, &service, path, request).await;
             return Ok(proxy::confine(answer));
