@@ -96,6 +96,14 @@ build() {
     cargo build --locked --profile "$profile" "$@"
 }
 
+# A Python with what the programs in tests/python need, in a virtual environment beside what is built.
+PYTHON=$CARGO_TARGET_DIR/python/bin/python
+need_python_programs() {
+    python3 -c 'import ensurepip' 2>/dev/null || need_packages python3-venv
+    [ -x "$PYTHON" ] || python3 -m venv "$CARGO_TARGET_DIR/python"
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check -r tests/python/requirements.txt
+}
+
 # Folder of the programs that `build` makes.
 built() {
     case $1 in

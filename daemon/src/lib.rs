@@ -15,6 +15,7 @@ pub mod logger;
 pub mod netlink;
 pub mod plane;
 pub mod privileges;
+pub mod reserve;
 pub mod run;
 pub mod services;
 pub mod status;

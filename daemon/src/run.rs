@@ -28,6 +28,7 @@ use crate::leftovers::Leftovers;
 use crate::netlink::Netlink;
 use crate::plane::command::{COMMANDS_MAX, Command, NOTICES_MAX, Notice, PlaneHandle, Waker};
 use crate::plane::{Local, MeshClock, Plane};
+use crate::reserve::Reserve;
 use crate::services;
 use crate::tun::Tun;
 use crate::userspace::UserNet;
@@ -64,7 +65,8 @@ pub fn run(file: &Path) -> Result<(), DaemonError> {
         .as_deref()
         .map(keys::psk)
         .transpose()?;
-    let generation = keys::next_generation(&config.state)?;
+    let reserve = Reserve::of(&config.state);
+    let generation = reserve.lend(|| keys::next_generation(&config.state))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)
@@ -212,6 +214,7 @@ impl Daemon {
         let policy = policy(&self.config);
         let started = prepared.start(&self.config, self.address, policy, &self.plane, &self.clock);
         let services = Arc::new(started.await?);
+        Reserve::of(&self.config.state).keep();
         let control = tokio::net::UnixListener::from_std(control)
             .map_err(|error| DaemonError::system("the control socket", error))?;
         let answers = Arc::new(Desk {

@@ -208,7 +208,9 @@ impl Home {
             let answer = proxy::pass(&*self.rooms.dialer, &service, root, request).await;
             return Ok(proxy::confine(answer));
         }
-        if proxy::is_for_files(rest) {
+        let is_management =
+            matches!(rest, "" | "no slash") && proxy::is_management(request.headers());
+        if is_management || proxy::is_for_files(rest) {
             let path = proxy::path(request.uri(), &format!("/s/{name}"));
             let answer = proxy::pass(&*self.rooms.dialer, &service, path, request).await;
             return Ok(proxy::confine(answer));

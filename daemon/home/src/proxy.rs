@@ -62,6 +62,11 @@ pub fn asks_for_websocket(headers: &HeaderMap) -> bool {
     has(headers, header::UPGRADE, "websocket")
 }
 
+/// Whether a request manages a space (NIP-86).
+pub fn is_management(headers: &HeaderMap) -> bool {
+    has(headers, header::CONTENT_TYPE, "application/nostr+json+rpc")
+}
+
 fn has(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
     headers
         .get_all(name)

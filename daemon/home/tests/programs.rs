@@ -82,6 +82,16 @@ async fn nostr_tools_writes_through_one_home_and_reads_through_another() {
 }
 
 #[tokio::test]
+async fn nostr_tools_compares_what_it_has_with_what_the_space_has() {
+    run("test/sync.test.js").await;
+}
+
+#[tokio::test]
+async fn rx_nostr_writes_through_one_home_and_reads_through_another() {
+    run("test/engine.test.js").await;
+}
+
+#[tokio::test]
 async fn nip46_nostr_tools_signs_with_an_account_of_a_home() {
     run("test/signer.test.js").await;
 }

@@ -26,6 +26,7 @@ use crate::control::protocol;
 use crate::error::DaemonError;
 use crate::keys;
 use crate::plane::command::PlaneHandle;
+use crate::reserve::Reserve;
 use dialer::MeshDialer;
 use directory::Directory;
 use folders::Folders;
@@ -167,7 +168,7 @@ impl Prepared {
             home = Some(opened);
         }
         Ok(Services {
-            reading: Reading::new(config.state.join("home")),
+            reading: Reading::new(config.state.join("home"), Reserve::of(&config.state)),
             manager: Manager::new(Arc::clone(&hosted), &config.state, clock),
             hosted,
             home,

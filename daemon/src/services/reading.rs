@@ -12,6 +12,7 @@ use warren_space::export::{Exported, Extras, Tree};
 use super::manage::Reader;
 use crate::control::protocol::{CHUNK_MAX, ControlError, ErrorCode, EventLine, FileLine};
 use crate::control::server::{Piece, Reply, unavailable};
+use crate::reserve::Reserve;
 
 /// Streams at a time.
 const STREAMS_MAX: usize = 4;
@@ -23,6 +24,7 @@ const WAITING_MAX: usize = 2;
 pub struct Reading {
     slots: Arc<Semaphore>,
     home: PathBuf,
+    reserve: Reserve,
 }
 
 /// Where the bytes of a stream go.
@@ -71,10 +73,11 @@ impl Out {
 
 impl Reading {
     /// With the home's files in this directory.
-    pub fn new(home: PathBuf) -> Self {
+    pub fn new(home: PathBuf, reserve: Reserve) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(STREAMS_MAX)),
             home,
+            reserve,
         }
     }
 
@@ -103,6 +106,7 @@ impl Reading {
     /// A space's events: [`EventLine`]s in the order in which they came, and an empty line behind each part that is
     /// stored together.
     pub fn events(&self, reader: Reader) -> Result<Reply, ControlError> {
+        let reserve = self.reserve.clone();
         self.start(move |out| {
             let mut part = Some(0);
             while let Some(number) = part {
@@ -120,10 +124,11 @@ impl Reading {
                 out.line(b"")?;
                 part = next;
             }
-            // The files are asked for next.
-            if let Err(error) = reader.space.note_files() {
+            // The files are asked for next. A box whose disk is full is one that people want to move from.
+            if let Err(error) = reserve.lend(|| reader.space.note_files()) {
                 return out.fail(error);
             }
+            reserve.keep();
             out.end()
         })
     }

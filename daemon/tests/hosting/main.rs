@@ -4,5 +4,6 @@ mod backups;
 mod client;
 mod daemon;
 mod exports;
-
+mod http;
+mod kills;
 mod spaces;

@@ -3,65 +3,10 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import * as nip17 from 'nostr-tools/nip17';
-import { finalizeEvent, generateSecretKey, getPublicKey } from 'nostr-tools/pure';
-import { Relay, useWebSocketImplementation } from 'nostr-tools/relay';
-import WebSocket from 'ws';
+import { Person, listen, now, query, within } from '../lib/people.js';
 
-useWebSocketImplementation(WebSocket);
 const { WARREN_A: a, WARREN_C: c } = process.env;
 if (!a || !c) throw new Error('set WARREN_A and WARREN_C to two WebSocket addresses of one space');
-
-const now = () => Math.floor(Date.now() / 1000);
-const patience = 30_000;
-
-function within(promise, what) {
-  let timer;
-  const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error(`no ${what} in time`)), patience); });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-}
-
-class Person {
-  constructor() {
-    this.secret = generateSecretKey();
-    this.key = getPublicKey(this.secret);
-  }
-  sign(kind, tags, content = '') {
-    return finalizeEvent({ kind, created_at: now(), tags, content }, this.secret);
-  }
-  async connect(url, { login = true } = {}) {
-    const relay = await within(Relay.connect(url), 'connection');
-    if (login) {
-      // The challenge comes as the first message; nostr-tools signs the address it was given (NIP-42).
-      await within(new Promise((resolve, reject) => {
-        const attempt = () => relay.auth(async (event) => finalizeEvent(event, this.secret)).then(resolve, (error) => {
-          if (String(error).includes('challenge')) setTimeout(attempt, 20); else reject(error);
-        });
-        attempt();
-      }), 'login');
-    }
-    return relay;
-  }
-}
-
-function query(relay, filters) {
-  return within(new Promise((resolve, reject) => {
-    const events = [];
-    const sub = relay.subscribe(filters, {
-      onevent: (event) => events.push(event),
-      oneose: () => { resolve(events); sub.close(); },
-      onclose: (reason) => reject(new Error(reason)),
-    });
-  }), 'answer');
-}
-
-function listen(relay, filters) {
-  let heard;
-  const first = new Promise((resolve) => { heard = resolve; });
-  const ready = new Promise((resolve) => {
-    relay.subscribe(filters, { onevent: (event) => heard(event), oneose: resolve });
-  });
-  return within(ready, 'end of stored events').then(() => ({ first: within(first, 'live event') }));
-}
 
 const [ann, ben] = [new Person(), new Person()];
 let atA;

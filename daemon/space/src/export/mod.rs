@@ -8,6 +8,7 @@ mod extras;
 mod import;
 
 use crate::error::SpaceError;
+use crate::files::BlobError;
 use crate::ingest::told_channel;
 use crate::record::{ChannelId, StoredEvent};
 use crate::space::Space;
@@ -44,12 +45,20 @@ impl Space {
     /// after the events were read and before the files are.
     pub fn note_files(&self) -> Result<(), SpaceError> {
         let core = self.core();
-        core.files
-            .note_rights()
-            .map_err(|error| SpaceError::Damaged {
-                path: core.config.dir.join("files"),
-                what: error.to_string(),
-            })
+        core.files.note_rights().map_err(|error| {
+            let path = core.config.dir.join("files");
+            match error {
+                BlobError::Full => SpaceError::File {
+                    action: "list the files in",
+                    path,
+                    source: std::io::ErrorKind::StorageFull.into(),
+                },
+                error => SpaceError::Damaged {
+                    path,
+                    what: error.to_string(),
+                },
+            }
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 mod control;
 mod home;
 mod page;
+mod stage;
 mod table;
 
 use std::io::{IsTerminal, Write};
@@ -16,9 +17,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::command::spawn_error;
 use crate::error::{LabError, Result};
 use crate::lab::Lab;
-use crate::overlay::warrend::{Options, Warrend, start_with};
+use crate::overlay::warrend::{self, Options, Warrend, start_with};
 use crate::ping::Pinger;
 use crate::topology::Topology;
+use stage::Stage;
 
 pub use control::{cut, heal, ping, shell};
 pub use home::run as run_home;
@@ -41,39 +43,69 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .map_err(LabError::io("starting the runtime"))
 }
 
-/// Starts the neighbourhood, waits until everybody reaches everybody, runs a program, and takes everything down. The
-/// program finds the space on E as the homes at A and C show it: for people in `WARREN_PAGE_A` and `WARREN_PAGE_C`
-/// (`http://127.0.0.1:PORT/s/SERVICE/`), for Nostr programs in `WARREN_A` and `WARREN_C` (`ws://...`); and this program,
-/// which cuts and heals links, in `WARREN_LAB`.
+/// Starts the neighbourhood, waits until everybody reaches everybody, runs a program, and takes everything down. What the
+/// program finds in its environment stands in the README of the lab.
 pub fn with(words: &[&str]) -> Result<ExitStatus> {
     runtime()?.block_on(async {
         let mut stop = Stop::listen()?;
         let (lab, mut daemons, addresses) = start()?;
         let pinger = Pinger::new(&lab, &addresses)?;
         pinger.reach_all(Instant::now(), PATIENCE)?;
+        let stage = Stage::open(&lab)?;
         let program = words.first().copied().unwrap_or("true");
         let mut command = tokio::process::Command::new(program);
         command.args(words.iter().skip(1)).kill_on_drop(true);
-        for (node, _) in PAGES {
-            let port = page::forward(0, daemons[node].web_socket()).await?;
-            let (name, service) = (&lab.topology().names[node], daemons[node].service(SPACE, PATIENCE)?);
-            command.env(format!("WARREN_{name}"), format!("ws://127.0.0.1:{port}/s/{service}/"));
-            command.env(format!("WARREN_PAGE_{name}"), format!("http://127.0.0.1:{port}/s/{service}/"));
-        }
-        if let Ok(this) = std::env::current_exe() {
+        command.env("WARREND", warrend::binary()?);
+        command.env("WARREN_STAGE", stage.path());
+        if let Ok(this) = lab_program() {
             command.env("WARREN_LAB", this);
         }
-        let mut child = command.spawn().map_err(|e| spawn_error(program, &words.join(" "), e))?;
-        let status = tokio::select! {
-            status = child.wait() => status.map_err(LabError::io(format!("waiting for {program}")))?,
-            () = stop.wait() => return Err(LabError::Unknown(format!("result of {program}: it was interrupted"))),
+        for (node, daemon) in daemons.iter().enumerate() {
+            let port = page::forward(0, daemon.web_socket()).await?;
+            let name = &lab.topology().names[node];
+            command.env(format!("WARREN_CONFIG_{name}"), daemon.config());
+            command.env(format!("WARREN_NAMESPACE_{name}"), lab.namespace(node));
+            command.env(format!("WARREN_ADDRESS_{name}"), addresses[node].to_string());
+            let home = format!("127.0.0.1:{port}");
+            command.env(format!("WARREN_HOME_{name}"), format!("http://{home}"));
+            if PAGES.iter().any(|(shown, _)| *shown == node) {
+                let path = format!("{home}/s/{}/", daemon.service(SPACE, PATIENCE)?);
+                command.env(format!("WARREN_{name}"), format!("ws://{path}"));
+                command.env(format!("WARREN_PAGE_{name}"), format!("http://{path}"));
+            }
+        }
+        let mut child = command
+            .spawn()
+            .map_err(|e| spawn_error(program, &words.join(" "), e))?;
+        let status = loop {
+            tokio::select! {
+                status = child.wait() => {
+                    break status.map_err(LabError::io(format!("waiting for {program}")))?;
+                }
+                wish = stage.next() => stage::serve(wish?, &lab, &mut daemons).await,
+                () = stop.wait() => {
+                    return Err(LabError::Unknown(format!("result of {program}: it was interrupted")));
+                }
+            }
         };
         for daemon in &mut daemons {
-            daemon.process()?.check()?;
+            daemon.check()?;
         }
         stop_all(&mut daemons)?;
         Ok(status)
     })
+}
+
+/// The program `warren-lab`: this one, or the one of the build folder that a test runs in.
+fn lab_program() -> Result<std::path::PathBuf> {
+    let this = std::env::current_exe().map_err(LabError::io("finding this program's own path"))?;
+    let mut built = this
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("warren-lab"));
+    let found = built.find(|path| path.is_file());
+    Ok(found.unwrap_or(this))
 }
 
 /// The lab, its daemons and their addresses.
@@ -151,7 +183,9 @@ async fn show() -> Result<()> {
 
 fn stop_all(daemons: &mut [Warrend]) -> Result<()> {
     for daemon in daemons {
-        daemon.process()?.stop(Duration::from_secs(5))?;
+        if let Ok(mut process) = daemon.take_process() {
+            process.stop(Duration::from_secs(5))?;
+        }
     }
     Ok(())
 }

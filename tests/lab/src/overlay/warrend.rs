@@ -360,6 +360,18 @@ impl Warrend {
             .ok_or_else(|| LabError::Unknown(format!("running warrend on {}", self.name)))
     }
 
+    /// The running daemon, which from now on is the caller's to end.
+    pub fn take_process(&mut self) -> Result<Process> {
+        self.process
+            .take()
+            .ok_or_else(|| LabError::Unknown(format!("running warrend on {}", self.name)))
+    }
+
+    /// An error if it has ended by itself. One that was ended on purpose is in order.
+    pub fn check(&mut self) -> Result<()> {
+        self.process.as_mut().map_or(Ok(()), Process::check)
+    }
+
     /// Gives up the daemon's files and keeps the process.
     fn into_process(self) -> Result<Process> {
         self.process
