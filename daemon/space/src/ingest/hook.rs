@@ -55,6 +55,10 @@ impl HookPost {
         if community.banned.contains_key(&keys.public_key()) {
             return Err(UNKNOWN.into());
         }
+        // Whoever made it must not go on by it.
+        if community.timed_out(&hook.by, core.now()).is_some() {
+            return Err(restricted("who made this webhook may not write now").into());
+        }
         let takes = |kinds: &Vec<u16>| kinds.contains(&kinds::MESSAGE);
         if !channel.metadata.supported_kinds.as_ref().is_none_or(takes) {
             return Err(restricted("this channel does not take messages").into());
