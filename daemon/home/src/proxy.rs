@@ -75,13 +75,13 @@ fn has(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
         .any(|value| value.to_ascii_lowercase().contains(word))
 }
 
-/// Whether a path inside a space is one of its files (Blossom), and not a page of the home.
+/// Whether a path inside a space is one of its files (Blossom) or webhooks, and not a page of the home.
 pub fn is_for_files(path: &str) -> bool {
     let name = path.split('.').next().unwrap_or_default();
     let is_hash = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let is_list = path.starts_with("list/");
+    let is_below = path.starts_with("list/") || path.starts_with("hook/");
     ["upload", "mirror", "report"].contains(&path)
-        || ((is_hash || is_list) && path.matches('/').count() == usize::from(is_list))
+        || ((is_hash || is_below) && path.matches('/').count() == usize::from(is_below))
 }
 
 /// Headers of an answer that turns a connection into a WebSocket (RFC 6455).
@@ -227,6 +227,7 @@ mod tests {
             "mirror",
             "report",
             "list/abc",
+            "hook/abc",
             &hash,
             &format!("{hash}.tar.gz"),
         ] {
@@ -239,6 +240,8 @@ mod tests {
             "list",
             "uploads",
             "list/a/b",
+            "hook",
+            "hook/a/b",
             &hash[1..],
             &format!("{hash}/x"),
         ] {

@@ -87,6 +87,8 @@ impl Viewer {
             }
             kinds::ACT => self.may(Permission::Audit, channel, groups),
             kinds::MEMBER_ADDED | kinds::MEMBER_REMOVED => self.is_member(groups),
+            // Who is there and who is typing is the business of members, also where everybody may read.
+            kinds::TYPING | kinds::PRESENCE => self.is_member(groups),
             _ => true,
         }
     }
@@ -137,7 +139,7 @@ impl Viewer {
                 };
                 is_shown || self.belongs(channel, groups)
             }),
-            Subject::Members | Subject::Role(_) => self.is_member(groups),
+            Subject::Members | Subject::Role(_) | Subject::Emoji => self.is_member(groups),
         }
     }
 

@@ -99,6 +99,22 @@ pub struct Limits {
     pub http_auth_seconds: u64,
     /// Bytes of one call of the management (NIP-86).
     pub call_bytes: usize,
+    /// Seconds between two signals of a person (typing, being there), each of its kind.
+    pub signal_seconds: u32,
+    /// Read states of one person, one a device.
+    pub read_states: usize,
+    /// Characters of one read state.
+    pub read_state_chars: usize,
+    /// Emoji of the space.
+    pub emoji: usize,
+    /// Webhooks of the space.
+    pub webhooks: usize,
+    /// Bytes that are posted to a webhook at once.
+    pub webhook_bytes: usize,
+    /// Messages a minute that come by one webhook over a long time.
+    pub webhook_per_minute: u32,
+    /// Messages that come by one webhook at once.
+    pub webhook_burst: u32,
     /// Channels of the space.
     pub channels: usize,
     /// Members of one channel.
@@ -134,6 +150,10 @@ pub struct FileLimits {
     pub keep_seconds: Option<u64>,
     /// Uploads and downloads that run at a time. Each takes up to 200 KiB of memory.
     pub transfers: usize,
+    /// Of these, those of all who are no members, or do not say who they are, together.
+    pub stranger_transfers: usize,
+    /// Of these, those of one member.
+    pub person_transfers: usize,
     /// Seconds without a single byte after which a transfer is ended.
     pub stall_seconds: u64,
     /// Changes (uploads, parts of uploads, deletions, reports) a minute of one person over a long time.
@@ -161,6 +181,8 @@ impl Default for FileLimits {
             unfinished_seconds: 2 * 86_400,
             keep_seconds: None,
             transfers: 32,
+            stranger_transfers: 24,
+            person_transfers: 8,
             stall_seconds: 60,
             changes_per_minute: 120,
             change_burst: 240,
@@ -204,6 +226,14 @@ impl Default for Limits {
             auth_seconds: 10 * 60,
             http_auth_seconds: 60,
             call_bytes: 64 * 1024,
+            signal_seconds: 3,
+            read_states: 16,
+            read_state_chars: 32 * 1024,
+            emoji: 200,
+            webhooks: 100,
+            webhook_bytes: 16 * 1024,
+            webhook_per_minute: 30,
+            webhook_burst: 10,
             channels: 500,
             members: 5000,
             space_members: 5000,

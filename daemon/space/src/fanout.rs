@@ -14,6 +14,9 @@ use crate::outbox::Outbox;
 use crate::record::StoredEvent;
 use crate::wire::{self, Completeness, SubscriptionId, matches};
 
+/// What somebody says of whether they are there: one of a few words (`groups::rules::STATUSES`).
+pub type Status = &'static str;
+
 /// New events that wait for a subscription whose stored events are still on their way.
 const HELD: usize = 1000;
 
@@ -23,6 +26,7 @@ pub struct Listener {
     /// What goes to the connection.
     pub outbox: Outbox,
     people: RwLock<Vec<PublicKey>>,
+    presence: Mutex<Vec<(PublicKey, Status)>>,
     subscriptions: Mutex<Vec<Subscription>>,
 }
 
@@ -42,6 +46,7 @@ impl Listener {
         Self {
             outbox: Outbox::new(outbox_bytes),
             people: RwLock::default(),
+            presence: Mutex::default(),
             subscriptions: Mutex::default(),
         }
     }
@@ -64,6 +69,23 @@ impl Listener {
             people.push(person);
         }
         true
+    }
+
+    fn presence(&self) -> MutexGuard<'_, Vec<(PublicKey, Status)>> {
+        self.presence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what somebody on this connection says of whether they are there; `None`: they are not.
+    pub fn set_presence(&self, person: PublicKey, status: Option<Status>) {
+        let mut presence = self.presence();
+        presence.retain(|(known, _)| *known != person);
+        presence.extend(status.map(|status| (person, status)));
+    }
+
+    /// The connection ends: gives the people who were there on it.
+    pub fn forget_presence(&self) -> Vec<PublicKey> {
+        let gone = std::mem::take(&mut *self.presence());
+        gone.into_iter().map(|(person, _)| person).collect()
     }
 
     fn subscriptions(&self) -> MutexGuard<'_, Vec<Subscription>> {
@@ -223,6 +245,14 @@ impl Fanout {
 
     fn all(&self) -> Vec<Arc<Listener>> {
         self.listeners().1.values().cloned().collect()
+    }
+
+    /// What people said on all connections of whether they are there.
+    pub fn presences(&self) -> Vec<(PublicKey, Status)> {
+        let all = self.all();
+        all.iter()
+            .flat_map(|listener| listener.presence().clone())
+            .collect()
     }
 
     fn viewer(&self, listener: &Listener) -> Viewer {

@@ -16,7 +16,7 @@ use crate::questions::sync;
 use crate::record::StoredEvent;
 use crate::search;
 use crate::wire::{self, ClientMessage};
-use crate::{management, names};
+use crate::{management, names, read_state, webhooks};
 
 /// A message of a client, and what is read out of the event in it.
 pub fn client_message(bytes: &[u8]) {
@@ -27,6 +27,9 @@ pub fn client_message(bytes: &[u8]) {
         wire::parse(text, &Limits::default())
     {
         let _ = Metadata::from_event(&event);
+        let _ = rules::content::check(&event);
+        let _ = rules::content::edits_of(&event);
+        let _ = read_state::check(&event, &Limits::default());
         let stored = StoredEvent {
             event: *event,
             channel: None,
@@ -143,6 +146,13 @@ pub fn file_description(bytes: &[u8]) {
     let _ = media::extension(&media_type);
     let _ = manage::question(text);
     let _ = mirror::origin(text);
+}
+
+/// What is posted to a webhook.
+pub fn webhook(bytes: &[u8]) {
+    if let Ok(posted) = webhooks::parse(bytes) {
+        assert!(!posted.content.trim().is_empty());
+    }
 }
 
 /// A call of the management and its proof of identity (NIP-86, NIP-98).

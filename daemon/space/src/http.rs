@@ -18,8 +18,11 @@ use crate::core::Core;
 use crate::files;
 use crate::management;
 use crate::pipeline::Pipeline;
-pub const SUPPORTED_NIPS: [u16; 19] = [
-    1, 9, 11, 17, 29, 40, 42, 43, 45, 50, 56, 59, 62, 65, 67, 70, 77, 86, 98,
+use crate::webhooks;
+
+/// The NIPs that NIP-11 names: each has tests with its number (`tests/nips.rs`).
+pub const SUPPORTED_NIPS: [u16; 24] = [
+    1, 9, 11, 17, 22, 25, 29, 30, 40, 42, 43, 45, 50, 52, 56, 59, 62, 65, 67, 70, 77, 86, 88, 98,
 ];
 /// Seconds in which a client must have sent its request.
 const REQUEST_SECONDS: u64 = 15;
@@ -73,6 +76,9 @@ async fn respond(
             with_cors(management::respond(core, pipeline, request).await)
         }
         "/" => root(core, request, door),
+        path if path.starts_with(webhooks::PATH) => {
+            webhooks::respond(core, pipeline, request).await
+        }
         _ => files::respond(core, request).await,
     }
 }

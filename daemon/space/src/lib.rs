@@ -3,8 +3,8 @@
 //! It never opens a socket, never reads the daemon's configuration file and never asks the system for the time:
 //! connections, configuration and clock come in as arguments. It owns one directory on disk.
 //!
-//! Every call goes down in this list: `space` -> `connection`, `http` -> `files`, `questions` -> `pipeline` ->
-//! `management` -> `ingest` ->
+//! Every call goes down in this list: `space` -> `connection`, `http` -> `files`, `questions`, `webhooks` -> `pipeline` ->
+//! `management` -> `ingest`, `presence` ->
 //! `fanout`, `snapshots` -> `access` -> `groups`, `store` -> `journal` -> `disk`.
 
 mod access;
@@ -30,9 +30,11 @@ mod management;
 mod names;
 mod outbox;
 mod pipeline;
+mod presence;
 mod protected;
 mod questions;
 mod rate;
+mod read_state;
 mod record;
 mod search;
 mod snapshots;
@@ -41,6 +43,7 @@ mod store;
 #[cfg(test)]
 mod testing;
 mod vanish;
+mod webhooks;
 mod wire;
 
 pub use auth::relay_url;

@@ -15,8 +15,9 @@ use nostr::key::PublicKey;
 use crate::access::Viewer;
 use crate::core::Core;
 use crate::groups::rules::Refusal;
-use crate::groups::{Authority, Groups, kinds};
+use crate::groups::{Groups, kinds};
 use crate::rate::{People, Rate};
+use crate::read_state;
 use crate::record::{ChannelId, StoredEvent, tag_values};
 use crate::store::{Query, StoreError};
 
@@ -39,9 +40,14 @@ pub fn is_permission(event: &Event) -> bool {
     event.kind.as_u16() == kinds::APP_DATA && event.tags.identifier().as_deref() == Some(PERMISSION)
 }
 
+/// Whether it is what somebody keeps here for themselves: a permission, or how far they have read.
+pub fn is_own(event: &Event) -> bool {
+    is_permission(event) || read_state::is_one(event)
+}
+
 /// Where the event belongs, if it is part of the mail.
 pub fn place(event: &Event) -> Result<Option<ChannelId>, Refusal> {
-    if !is_wrap(event.kind.as_u16()) && !is_permission(event) {
+    if !is_wrap(event.kind.as_u16()) && !is_own(event) {
         return Ok(None);
     }
     if tag_values(event, "h").next().is_some() {
@@ -50,17 +56,15 @@ pub fn place(event: &Event) -> Result<Option<ChannelId>, Refusal> {
     Ok(Some(ChannelId::mail()))
 }
 
-/// Whether somebody may permit a home to collect their messages: members may.
-pub fn check_permission(
-    event: &Event,
-    groups: &Groups,
-    authority: &Authority,
-) -> Result<(), Refusal> {
-    if groups.is_member(&event.pubkey) || authority.is_above(&event.pubkey) {
-        Ok(())
-    } else {
-        Err("restricted: join this space first".into())
+/// Whether somebody may keep such a thing here: members may.
+pub fn check_own(event: &Event, groups: &Groups, core: &Core) -> Result<(), Refusal> {
+    if !groups.is_member(&event.pubkey) && !core.authority.is_above(&event.pubkey) {
+        return Err("restricted: join this space first".into());
     }
+    if read_state::is_one(event) {
+        read_state::check(event, &core.config.limits)?;
+    }
+    Ok(())
 }
 
 /// Which homes may collect whose messages: state that is made of the permissions in the journal.
@@ -121,7 +125,8 @@ pub fn may_see(event: &Event, viewer: &Viewer, groups: &Groups) -> bool {
             .filter_map(|home| PublicKey::from_hex(home).ok())
             .any(|home| viewer.people.contains(&home))
     };
-    // A permission is its author's and the homes' it names; what a recipient deleted is told to nobody else.
+    // A permission is its author's and the homes' it names; what a recipient deleted, and how far somebody has read, is
+    // told to nobody else.
     is_author() || (is_permission(event) && is_named())
 }
 

@@ -13,9 +13,9 @@ use crate::core::Core;
 use crate::error::SpaceError;
 use crate::fanout::Listener;
 use crate::groups::kinds;
-use crate::ingest::{self, Batch, Pace};
+use crate::ingest::{self, Batch, HookPost, Pace};
 use crate::management;
-use crate::rate::{People, Rate};
+use crate::presence;
 use crate::record::ChannelId;
 use crate::vanish::{self, Vanish};
 use crate::wire;
@@ -69,14 +69,17 @@ enum Work {
         management::Call,
         tokio::sync::oneshot::Sender<management::Outcome>,
     ),
+    /// Takes in what was posted to a webhook. Answered the same way.
+    Hook(HookPost, tokio::sync::oneshot::Sender<management::Outcome>),
 }
 
 impl Work {
     /// Whether all that came before must be on the disk.
     fn takes_away(&self) -> bool {
         match self {
-            Self::Event(submission) => ingest::takes_away(submission.event.kind.as_u16()),
+            Self::Event(submission) => ingest::takes_away(&submission.event),
             Self::Call(..) => true,
+            Self::Hook(..) => false,
         }
     }
 }
@@ -178,10 +181,22 @@ impl Pipeline {
         answered.await.ok()
     }
 
+    /// Runs something on the reading thread some time; nobody waits for it.
+    pub fn later(&self, task: impl FnOnce(&Core) + Send + 'static) {
+        let _ = self.read.send(Some(Box::new(task)));
+    }
+
     /// Manages the space; `None` when it is closing.
     pub async fn manage(&self, call: management::Call) -> Option<management::Outcome> {
         let (answer, answered) = tokio::sync::oneshot::channel();
         self.write.send(Some(Work::Call(call, answer))).ok()?;
+        answered.await.ok()
+    }
+
+    /// Takes in what was posted to a webhook; `None` when the space is closing.
+    pub async fn post(&self, post: HookPost) -> Option<management::Outcome> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.write.send(Some(Work::Hook(post, answer))).ok()?;
         answered.await.ok()
     }
 
@@ -243,14 +258,9 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn new(core: &'a Arc<Core>) -> Self {
-        let limits = &core.config.limits;
-        let rate = Rate {
-            per_second: f64::from(limits.events_per_minute) / 60.0,
-            burst: f64::from(limits.event_burst),
-        };
         Self {
             core,
-            pace: Pace::new(People::new(rate)),
+            pace: Pace::new(&core.config.limits),
             is_behind: true,
             upkeep_asked: false,
         }
@@ -301,11 +311,19 @@ impl<'a> Writer<'a> {
             Work::Event(Submission { event, reply }) => {
                 let id = event.id;
                 let viewer = self.core.viewer(&reply.listener);
+                let signal = presence::said(&event);
                 let verdict = batch.admit(*event, &viewer, self.core, &mut self.pace);
+                if let Some((person, status)) = signal.filter(|_| verdict.is_ok()) {
+                    reply.listener.set_presence(person, status);
+                }
                 Waiting::Author(reply, id, verdict)
             }
             Work::Call(call, answer) => {
                 let outcome = call.run(batch, self.core, &mut self.pace);
+                Waiting::Manager(answer, outcome)
+            }
+            Work::Hook(post, answer) => {
+                let outcome = post.run(batch, self.core, &mut self.pace);
                 Waiting::Manager(answer, outcome)
             }
         }

@@ -1,5 +1,5 @@
-//! The events by which the space itself describes its channels (39000 to 39003, 39005), its members (13534) and its
-//! roles (33534). They are made when somebody asks, from the state, and never stored: a member list of thousands would
+//! The events by which the space itself describes its channels (39000 to 39003, 39005), its members (13534), its roles
+//! (33534) and its emoji (30030). They are made when somebody asks, from the state, and never stored: a member list of thousands would
 //! otherwise be written anew at every join.
 
 mod describe;
@@ -73,6 +73,7 @@ impl Snapshots {
             }
         }
         describe(Subject::Members);
+        describe(Subject::Emoji);
         if wants(filter, kinds::ROLE) {
             for (id, _) in groups.community().roles.iter() {
                 describe(Subject::Role(id.into()));

@@ -16,7 +16,7 @@ use crate::groups::{Groups, kinds};
 use crate::pipeline::Pipeline;
 use crate::record::ChannelId;
 use crate::store::{EmbeddedStore, Store, StoreError};
-use crate::{http, ingest, keyfile, vanish};
+use crate::{http, ingest, keyfile, presence, vanish};
 
 /// Bytes of events that may be on their way in at a time.
 const INTAKE_BYTES: usize = 4 << 20;
@@ -162,7 +162,10 @@ impl Space {
             // 32 random bytes as hex: the public half of a key made for nothing else.
             challenge: nostr::key::Keys::generate().public_key().to_hex(),
         };
+        let listener = Arc::clone(&session.seat.listener);
         session.run(io).await;
+        self.pipeline
+            .later(move |core| presence::left(core, &listener));
     }
 
     /// By which way files of other spaces are reached (BUD-04). Without one, none are. Let go of when the space closes,

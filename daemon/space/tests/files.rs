@@ -394,3 +394,55 @@ async fn paths_and_methods_that_are_none_get_plain_answers() {
         assert_eq!(methods, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     }
 }
+
+#[tokio::test]
+async fn slow_readers_leave_room_for_members() {
+    let space = TestSpace::with(|config| {
+        config.limits.files.transfers = 4;
+        config.limits.files.stranger_transfers = 2;
+        config.limits.files.person_transfers = 2;
+    });
+    let (ann, ben, stranger) = (Person::new(1), Person::new(2), Person::new(3));
+    for person in [&ann, &ben] {
+        drop(space.member(person).await);
+    }
+    let film = vec![7; 1 << 20];
+    ok(Token::upload(&ann, &film).put(&space, &film).send().await);
+    let path = format!("/{}", hash(&film));
+    let read = |person: &Person| Token::get(person).for_here().request(&space, &path);
+    // They ask and read only how the answer begins: as much as that takes a place.
+    let mut held = Vec::new();
+    for request in [space.get(&path), read(&stranger)] {
+        let mut stream = request.send_part(0).await;
+        let mut begin = [0; 12];
+        tokio::io::AsyncReadExt::read_exact(&mut stream, &mut begin)
+            .await
+            .unwrap();
+        assert_eq!(&begin, b"HTTP/1.1 200");
+        held.push(stream);
+    }
+    let busy = space.get(&path).send().await;
+    assert_eq!(busy.status, 503);
+    assert_eq!(
+        read(&stranger).send().await.status,
+        503,
+        "strangers share theirs"
+    );
+    // A member is served as ever, also while another member takes all of their own share.
+    for _ in 0..2 {
+        let mut stream = read(&ann).send_part(0).await;
+        let mut begin = [0; 12];
+        tokio::io::AsyncReadExt::read_exact(&mut stream, &mut begin)
+            .await
+            .unwrap();
+        held.push(stream);
+    }
+    assert_eq!(read(&ann).send().await.status, 503);
+    held.remove(0);
+    let mut answer = read(&ben).send().await;
+    while answer.status == 503 {
+        tokio::task::yield_now().await; // until the space has noticed
+        answer = read(&ben).send().await;
+    }
+    assert_eq!((answer.status, answer.body.len()), (200, film.len()));
+}

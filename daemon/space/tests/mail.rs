@@ -185,8 +185,9 @@ async fn recipients_delete_what_was_sent_to_them_and_nobody_else_does() {
     }
     to.accepted(&erase(&ben)).await;
     assert!(to.query(own(&ben)).await.is_empty());
-    from.refused(&letter, "blocked").await;
-    // That somebody deleted a message is told to nobody.
+    // It does not come back. That somebody deleted a message is told to nobody, its sender neither.
+    from.accepted(&letter).await;
+    assert!(to.query(own(&ben)).await.is_empty());
     assert!(
         ids(&other
             .query(json!({"kinds": [5], "authors": [ben.hex()]}))

@@ -76,7 +76,7 @@ async fn nip86_strangers_and_plain_members_manage_nothing() {
             Err("restricted: your role does not allow this".into()),
             "{method}"
         );
-        if !["supportedmethods", "listinvites"].contains(&method) {
+        if !["supportedmethods", "listinvites", "listwebhooks"].contains(&method) {
             assert!(
                 space.call(&ann, method, params.clone()).await.is_err(),
                 "{method}"

@@ -259,6 +259,44 @@ async fn nip77_syncs_are_bounded_in_number_size_and_for_the_whole_space() {
 }
 
 #[tokio::test]
+async fn nip77_private_messages_are_compared_by_those_they_are_for() {
+    let space = TestSpace::new();
+    let (ann, ben, home) = (Person::new(1), Person::new(2), Person::new(9));
+    let mut from = space.member(&ann).await;
+    let mut to = space.member(&ben).await;
+    let wraps: Vec<Event> = (0..3u16)
+        .map(|n| Person::new(50 + n).event(1059, &[&["p", &ben.hex()]], "sealed"))
+        .collect();
+    for wrap in &wraps {
+        from.accepted(wrap).await;
+    }
+    let permission = ben.event(30078, &[&["d", "warren/collect"], &["p", &home.hex()]], "");
+    to.accepted(&permission).await;
+    let named = json!({"kinds": [1059], "#p": [ben.hex()]});
+    let all: BTreeSet<String> = wraps.iter().map(|wrap| wrap.id.to_hex()).collect();
+    let mut collector = space.connect_as(&home).await;
+    for client in [&mut to, &mut collector] {
+        let need = compare(client, named.clone(), &storage([]))
+            .await
+            .unwrap()
+            .1;
+        assert_eq!(need, all);
+        let need = compare(client, named.clone(), &storage(&wraps[1..])).await;
+        assert_eq!(need.unwrap().1.len(), 1);
+    }
+    let refused = compare(&mut from, named.clone(), &storage([])).await;
+    assert!(refused.unwrap_err().starts_with("restricted: "));
+    // A permission that is taken back ends what is open.
+    open_sync(&mut collector, "open", &named, &[0x61]).await;
+    sync_answer(&mut collector, "open").await.unwrap();
+    let later = ben.event_at(START + 1, 30078, &[&["d", "warren/collect"]], "");
+    to.accepted(&later).await;
+    collector.send(json!(["NEG-MSG", "open", "61"])).await;
+    let reason = sync_answer(&mut collector, "open").await.unwrap_err();
+    assert!(reason.starts_with("restricted: "), "{reason}");
+}
+
+#[tokio::test]
 async fn nip77_a_silent_client_is_forgotten() {
     let space = TestSpace::with(|config| config.limits.sync_seconds = 0);
     let mut client = space.connect().await;

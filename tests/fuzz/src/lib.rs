@@ -53,6 +53,7 @@ pub const TARGETS: &[Target] = &[
     target("event", nostr::event),
     target("management", nostr::management),
     target("filters", nostr::filters),
+    target("webhook", nostr::webhook),
     target("web", nostr::web),
     target("channel", nostr::channel),
     target("authorization", nostr::authorization),

@@ -40,6 +40,11 @@ pub fn filters(bytes: &[u8]) {
     warren_space::fuzz::filters(bytes);
 }
 
+/// What is posted to a webhook.
+pub fn webhook(bytes: &[u8]) {
+    warren_space::fuzz::webhook(bytes);
+}
+
 /// A `Host` header and the body of a form.
 pub fn web(bytes: &[u8]) {
     warren_home::fuzz::host(bytes);

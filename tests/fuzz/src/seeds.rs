@@ -75,6 +75,8 @@ const CONTROL: &[&str] = &[
 ];
 const EVENT: &str = r#"{"id":"70b10f70c1318967eddf12527799411b1a9780ad9c43858f5e5fcd45486a13a5","pubkey":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","created_at":1612809991,"kind":9,"tags":[["h","garden"],["e","70b10f70c1318967eddf12527799411b1a9780ad9c43858f5e5fcd45486a13a5"],["expiration","1712809991"]],"content":"tea \u00e9 \ud83c\udf75","sig":"273a9cd5d11455590f4359500bccb7a89428262b96b3ea87a756b770964472f8c3e87f5d5e64d8d2e859a71462a3f477b554565c4f2f326cb01dd7620db71502"}"#;
 const METADATA: &str = r#"{"id":"70b10f70c1318967eddf12527799411b1a9780ad9c43858f5e5fcd45486a13a5","pubkey":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","created_at":1,"kind":9002,"tags":[["h","garden"],["name","Garden"],["about","beds"],["private"],["closed"]],"content":"","sig":"273a9cd5d11455590f4359500bccb7a89428262b96b3ea87a756b770964472f8c3e87f5d5e64d8d2e859a71462a3f477b554565c4f2f326cb01dd7620db71502"}"#;
+const POLL: &str = r#"{"id":"70b10f70c1318967eddf12527799411b1a9780ad9c43858f5e5fcd45486a13a5","pubkey":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","created_at":1,"kind":1068,"tags":[["h","garden"],["option","a","Apples"],["option","b","Pears"],["polltype","singlechoice"],["endsAt","1712809991"],["emoji","pear","http://x/p.png","30030:379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe:space"]],"content":"Which :pear:?","sig":"273a9cd5d11455590f4359500bccb7a89428262b96b3ea87a756b770964472f8c3e87f5d5e64d8d2e859a71462a3f477b554565c4f2f326cb01dd7620db71502"}"#;
+const MEETING: &str = r#"{"id":"70b10f70c1318967eddf12527799411b1a9780ad9c43858f5e5fcd45486a13a5","pubkey":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","created_at":1,"kind":31922,"tags":[["h","garden"],["d","x"],["title","Harvest"],["start","2026-09-30"],["end","2026-10-02"]],"content":"","sig":"273a9cd5d11455590f4359500bccb7a89428262b96b3ea87a756b770964472f8c3e87f5d5e64d8d2e859a71462a3f477b554565c4f2f326cb01dd7620db71502"}"#;
 const CLIENT: &[&str] = &[
     r##"["REQ","a",{"kinds":[9,39000],"#h":["garden"],"since":1,"until":9,"limit":10}]"##,
     r#"["REQ","a",{"authors":["379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe"]},{"ids":[]}]"#,
@@ -133,6 +135,10 @@ const MANAGEMENT: &[&str] = &[
     r#"{"method":"createrole","params":["gardener","Gardener","waters",120,300,["pin","kick"]]}"#,
     r#"{"method":"setfilters","params":[{"words":["*spam","bad thing"],"links":["example.org"]}]}"#,
     "Nostr eyJraW5kIjoyNzIzNX0=",
+];
+const WEBHOOK: &[&str] = &[
+    r#"{"content":"the build is red","username":"Builds","avatar_url":"http://x","embeds":[{"title":"a"}]}"#,
+    r#"{"content":"\u202e\ud83d\ude00","username":null}"#,
 ];
 const FILTERS: &[&str] = &[
     "weed\n*spam\nbad thing\n\nw\u{435}ed, NoSpammer! https://ex\u{200b}ample.org:80/x?y",
@@ -310,6 +316,7 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("file", FILE),
         ("management", MANAGEMENT),
         ("filters", FILTERS),
+        ("webhook", WEBHOOK),
         ("map", MAPS),
         ("search", SEARCHES),
     ];
@@ -319,7 +326,7 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     for (name, texts) in [("call", CALLS), ("account", ACCOUNTS), ("signer", SIGNER)] {
         seeds.extend(texts.iter().map(|text| (name, text.as_bytes().to_vec())));
     }
-    for event in [EVENT, METADATA] {
+    for event in [EVENT, METADATA, POLL, MEETING] {
         for verb in ["EVENT", "AUTH"] {
             seeds.push(("client", format!("[\"{verb}\",{event}]").into_bytes()));
         }

@@ -8,10 +8,12 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use nostr::key::PublicKey;
+use tokio::sync::mpsc;
 
 use super::auth::Verb;
 use super::blobs::{Content, Right};
+use super::places::Place;
 use super::range::{self, Part};
 use super::refusal::Refusal;
 use super::{FileHash, blocking, media, policy, routes};
@@ -25,6 +27,7 @@ struct Found {
     right: Right,
     is_public: bool,
     content: Option<Box<dyn Content>>,
+    holder: Option<PublicKey>,
 }
 
 /// Answers GET and HEAD. What is not there and what is not for the asker get the same answer.
@@ -46,6 +49,10 @@ pub async fn get(
             right,
             is_public,
             content,
+            // A proof that names no server could be another's, who would use up this person's share.
+            holder: token
+                .filter(|token| token.is_for_here)
+                .and_then(|token| policy::holder(core, &token.person)),
         })
     })
     .await?;
@@ -89,9 +96,9 @@ pub async fn get(
         .headers_mut()
         .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     if !is_head && length > 0 {
-        let permit = core.files.transfer()?;
+        let place = core.files.transfer(found.holder)?;
         let stall = Duration::from_secs(core.files.limits.stall_seconds);
-        *response.body_mut() = body(content.into(), start, length, stall, permit);
+        *response.body_mut() = body(content.into(), start, length, stall, place);
     }
     Ok(response)
 }
@@ -143,16 +150,10 @@ fn matches_tag(headers: &HeaderMap, name: &HeaderName, tag: &str) -> bool {
 
 /// A part of a file as a body. One buffer waits to be sent while the next is read; who takes nothing for too long is given
 /// up, and the connection ends before the announced length.
-fn body(
-    content: Arc<dyn Content>,
-    start: u64,
-    length: u64,
-    stall: Duration,
-    permit: OwnedSemaphorePermit,
-) -> Body {
+fn body(content: Arc<dyn Content>, start: u64, length: u64, stall: Duration, place: Place) -> Body {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
-        let _permit = permit;
+        let _place = place;
         let (mut offset, end) = (start, start + length);
         while offset < end {
             let content = Arc::clone(&content);

@@ -89,7 +89,7 @@ pub async fn put(core: &Arc<Core>, request: Request<Incoming>) -> Result<Respons
     if token.covers(&hash).is_err() {
         return Err(AuthError::File.into());
     }
-    let permit = core.files.transfer()?;
+    let permit = core.files.transfer(Some(token.person))?;
     let fetcher = core.files.fetcher().ok_or(Refusal::Origin)?;
     let (response, _connection) = tokio::time::timeout(PATIENCE, fetch(&*fetcher, &service, &hash))
         .await

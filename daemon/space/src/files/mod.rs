@@ -5,6 +5,7 @@
 //! | `routes` | which request goes where |
 //! | `auth` | who asks (BUD-11) |
 //! | `policy` | who may do and see what, and how much |
+//! | `places` | who transfers how much at a time |
 //! | `download`, `range`, `media` | GET and HEAD of a file (BUD-01) |
 //! | `upload`, `resume`, `receive` | PUT, HEAD, PATCH and DELETE of `/upload` (BUD-02, BUD-06, our own) |
 //! | `manage`, `mirror`, `report` | deletion and lists (BUD-12), copies (BUD-04), reports (BUD-09) |
@@ -16,6 +17,7 @@ mod download;
 pub mod manage;
 pub mod media;
 pub mod mirror;
+mod places;
 mod policy;
 pub mod range;
 mod receive;
@@ -35,7 +37,6 @@ use std::time::Instant;
 
 use nostr::key::PublicKey;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::FileLimits;
 use crate::core::Core;
@@ -43,6 +44,7 @@ use crate::disk::Disk;
 use crate::rate::{People, Rate};
 use crate::record::ChannelId;
 use blobs::{Blobs, EmbeddedBlobs, Sweep, UploadKey};
+use places::{Place, Places};
 use refusal::Refusal;
 use resume::Turn;
 
@@ -74,7 +76,7 @@ pub struct Files {
     /// Bytes that are on their way in, by person, for uploads that are in no table yet.
     reserved: Mutex<HashMap<PublicKey, u64>>,
     rates: Mutex<People>,
-    transfers: Arc<Semaphore>,
+    transfers: Arc<Places>,
     /// Uploads that somebody is writing and that can be resumed.
     turns: Mutex<HashMap<UploadKey, Arc<Turn>>>,
     fetcher: Mutex<Option<Arc<dyn Fetcher>>>,
@@ -94,7 +96,7 @@ impl Files {
             blobs: Box::new(EmbeddedBlobs::open(disk, tables)?),
             reserved: Mutex::default(),
             rates: Mutex::new(People::new(rate)),
-            transfers: Arc::new(Semaphore::new(limits.transfers)),
+            transfers: Places::new(&limits),
             turns: Mutex::default(),
             fetcher: Mutex::default(),
             gate: RwLock::new(()),
@@ -181,11 +183,9 @@ impl Files {
         }
     }
 
-    /// A place among the transfers.
-    fn transfer(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        Arc::clone(&self.transfers)
-            .try_acquire_owned()
-            .map_err(|_| Refusal::Busy)
+    /// A place among the transfers, for a member, or for somebody else (`None`).
+    fn transfer(&self, holder: Option<PublicKey>) -> Result<Place, Refusal> {
+        self.transfers.take(holder)
     }
 }
 

@@ -84,6 +84,11 @@ pub fn may_upload(core: &Core, token: &Token) -> Result<Rank, Refusal> {
     Ok(rank)
 }
 
+/// Under whose name a transfer counts: a member's, or with those of all others.
+pub fn holder(core: &Core, person: &PublicKey) -> Option<PublicKey> {
+    standing(core, &core.groups(), person).map(|_| *person)
+}
+
 /// Whether somebody may delete a right: who uploaded it, and who moderates where it is.
 pub fn may_delete(core: &Core, groups: &Groups, person: &PublicKey, right: &Right) -> bool {
     let rank = match &right.channel {

@@ -198,7 +198,9 @@ pub async fn patch(
     let give_way = mine.turn.newcomer.notified();
     let media_type = media_type(&head.headers, &HeaderName::from_static("upload-type"));
     let begun = blocking(core, move |core| {
-        let permit = core.files.transfer()?;
+        let permit = core
+            .files
+            .transfer(policy::holder(core, &part.token.person))?;
         Ok((begin(core, &part, &media_type)?, permit))
     })
     .await;

@@ -81,7 +81,7 @@ pub async fn put(core: &Arc<Core>, request: Request<Incoming>) -> Result<Respons
         .ok_or(Refusal::LengthRequired("Content-Length"))?;
         core.files.take_change(&token.person)?;
         let reservation = policy::reserve(core, &token.person, rank, length)?;
-        let permit = core.files.transfer()?;
+        let permit = core.files.transfer(Some(token.person))?;
         let draft = core.files.blobs.draft()?;
         Ok((token, named, length, draft, (reservation, permit)))
     })

@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use nostr::event::{Event, EventId};
 use nostr::key::PublicKey;
 
+use super::emoji::Emoji;
 use super::filters::Filters;
 use super::invites::{Invite, Invites};
 use super::kinds;
 use super::roles::{Role, RoleBook, Roles};
+use super::webhooks::Webhooks;
 use crate::record::{ChannelId, tag_values};
 
 /// Texts of a space that its managers change, with their longest length in characters.
@@ -77,6 +79,10 @@ pub struct Community {
     pub invites: Invites,
     /// Words and links that are not wanted.
     pub filters: Filters,
+    /// Emoji of the space.
+    pub emoji: Emoji,
+    /// Ways by which programs write into channels.
+    pub webhooks: Webhooks,
     /// `name`, `about`, `icon`, where they were changed.
     pub texts: BTreeMap<Box<str>, Box<str>>,
     /// Channels that new members are put into; `None`: the first one.
@@ -102,6 +108,8 @@ pub enum Changed {
     Members,
     /// A role, by id.
     Role(Box<str>),
+    /// The emoji.
+    Emoji,
 }
 
 impl Community {
@@ -145,6 +153,7 @@ impl Community {
                     self.banned.insert(person, event.content.as_str().into());
                     self.timeouts.remove(&person);
                     self.invites.retain(|invite| invite.by != person);
+                    self.webhooks.retain(|webhook| webhook.by != person);
                 }
             }
             "unban" => {
@@ -218,6 +227,26 @@ impl Community {
                     self.invites.claim_used(id, until, now);
                 } else if let Some(id) = value("invite") {
                     self.invites.used(id);
+                }
+            }
+            "add-emoji" => {
+                let mut tags = event.tags.iter();
+                let tag = tags.find(|tag| tag.kind() == "emoji");
+                if let Some([_, name, picture, ..]) = tag.map(|tag| tag.as_slice()) {
+                    self.emoji.add(name, picture, now);
+                    return Changed::Emoji;
+                }
+            }
+            "remove-emoji" => {
+                if let Some(name) = value("emoji") {
+                    self.emoji.remove(name, now);
+                    return Changed::Emoji;
+                }
+            }
+            "create-webhook" => self.webhooks.add(event),
+            "revoke-webhook" => {
+                if let Some(id) = value("webhook") {
+                    self.webhooks.retain(|webhook| *webhook.id != *id);
                 }
             }
             "filters" => self.filters = Filters::from_act(event),

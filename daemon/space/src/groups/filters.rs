@@ -15,7 +15,7 @@ pub const WORD_CHARS: usize = 64;
 /// Hosts that links may lead to.
 pub const HOSTS: usize = 100;
 /// Tags that people read besides the content.
-const TEXTS: [&str; 5] = ["title", "subject", "summary", "name", "alt"];
+const TEXTS: [&str; 6] = ["title", "subject", "summary", "name", "alt", "location"];
 
 /// Which links may be written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,7 +78,11 @@ impl Filters {
             return Ok(());
         }
         let tags = TEXTS.iter().flat_map(|name| tag_values(event, name));
-        for text in std::iter::once(event.content.as_str()).chain(tags) {
+        // What can be chosen in a poll stands behind its name.
+        let options = event.tags.iter().filter(|tag| tag.kind() == "option");
+        let options = options.filter_map(|tag| tag.as_slice().get(2).map(String::as_str));
+        let content = std::iter::once(event.content.as_str());
+        for text in content.chain(tags).chain(options) {
             self.check_text(text)?;
         }
         Ok(())

@@ -1,5 +1,31 @@
 //! The kinds a space knows by number, each with the place that defines it.
 
+/// What somebody is called (NIP-01).
+pub const PROFILE: u16 = 0;
+/// A note (NIP-01).
+pub const NOTE: u16 = 1;
+/// A message of a chat (NIP-C7).
+pub const MESSAGE: u16 = 9;
+/// A thread (NIP-7D).
+pub const THREAD: u16 = 11;
+/// A comment (NIP-22).
+pub const COMMENT: u16 = 1111;
+/// A poll (NIP-88).
+pub const POLL: u16 = 1068;
+/// An answer to a poll (NIP-88).
+pub const VOTE: u16 = 1018;
+/// A set of emoji (NIP-51): here only the space's own.
+pub const EMOJI_SET: u16 = 30030;
+/// An entry of a calendar, by date (NIP-52).
+pub const DATE_ENTRY: u16 = 31922;
+/// An entry of a calendar, by time (NIP-52).
+pub const TIME_ENTRY: u16 = 31923;
+/// Whether somebody comes (NIP-52).
+pub const RSVP: u16 = 31925;
+/// Somebody is typing. Our own; heard and never stored.
+pub const TYPING: u16 = 20001;
+/// Somebody says whether they are there, and the space says who is. Our own; heard and never stored.
+pub const PRESENCE: u16 = 24240;
 /// Deletion request (NIP-09).
 pub const DELETION: u16 = 5;
 /// Add a member or change roles (NIP-29).
@@ -32,7 +58,7 @@ pub const GROUP_LAST: u16 = 39005;
 pub const GIFT_WRAP: u16 = 1059;
 /// The same for what need not be kept (NIP-59).
 pub const EPHEMERAL_GIFT_WRAP: u16 = 21059;
-/// What a program keeps for a person (NIP-78): here only the permission to collect messages.
+/// What a program keeps for a person (NIP-78): here the permission to collect messages, and how far somebody has read.
 pub const APP_DATA: u16 = 30078;
 /// A report (NIP-56).
 pub const REPORT: u16 = 1984;
@@ -77,11 +103,12 @@ pub const STATE: [u16; 13] = [
     REPORT,
 ];
 
-/// What a person may write that belongs to no channel: profile (0), deletion request (5), report (1984), joining and
-/// leaving the space (28934, 28936), and the lists where to find somebody (10002, 10050, 10063) and which groups
-/// somebody is in (10009).
-pub const WITHOUT_CHANNEL: [u16; 9] = [
-    0,
+/// What a person may write that belongs to no channel: profile (0), deletion request (5), report (1984), whether they are
+/// there (24240), joining and leaving the space (28934, 28936), and the lists where to find somebody (10002, 10050,
+/// 10063) and which groups somebody is in (10009).
+pub const WITHOUT_CHANNEL: [u16; 10] = [
+    PROFILE,
+    PRESENCE,
     DELETION,
     REPORT,
     SPACE_JOIN,

@@ -3,6 +3,7 @@
 
 pub mod channel;
 pub mod community;
+pub mod emoji;
 pub mod filters;
 pub mod invites;
 pub mod kinds;
@@ -10,6 +11,7 @@ pub mod permissions;
 pub mod roles;
 pub mod rules;
 mod standing;
+pub mod webhooks;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -74,6 +76,8 @@ pub enum Subject {
     Members,
     /// A role (33534).
     Role(Box<str>),
+    /// The emoji of the space (30030).
+    Emoji,
 }
 
 impl Subject {
@@ -83,6 +87,7 @@ impl Subject {
             Self::Channel(_, snapshot) => snapshot.kind(),
             Self::Members => kinds::MEMBERS,
             Self::Role(_) => kinds::ROLE,
+            Self::Emoji => kinds::EMOJI_SET,
         }
     }
 }
@@ -150,6 +155,7 @@ impl Groups {
             }
             Subject::Members => Some(self.community.members_changed_at),
             Subject::Role(id) => Some(self.community.roles.get(id)?.changed_at),
+            Subject::Emoji => Some(self.community.emoji.changed_at).filter(|at| *at > 0),
         }
     }
 
@@ -254,6 +260,7 @@ impl Groups {
         community
             .reports
             .retain(|report| report.channel.as_ref() != Some(id));
+        community.webhooks.retain(|webhook| webhook.channel != *id);
         let mut subjects = Vec::new();
         let Some(gone) = self.channels.remove(id) else {
             return subjects;
@@ -325,6 +332,7 @@ impl Groups {
             community.remove(&person, now);
             if vanishes {
                 community.invites.retain(|invite| invite.by != person);
+                community.webhooks.retain(|webhook| webhook.by != person);
             }
             for (id, channel) in &mut self.channels {
                 if channel.members.contains_key(&person) {
@@ -372,6 +380,9 @@ impl Groups {
             }
         }
         let changed = Arc::make_mut(&mut self.community).apply(event);
+        if changed == Changed::Emoji {
+            return vec![Subject::Emoji];
+        }
         if changed != Changed::Nothing {
             self.roles_after_channels();
         }
@@ -383,7 +394,7 @@ impl Groups {
             subjects.push(Subject::Channel(id, Snapshot::Pins));
         }
         match changed {
-            Changed::Nothing => return subjects,
+            Changed::Nothing | Changed::Emoji => return subjects,
             Changed::Members => {
                 subjects.push(Subject::Members);
                 for id in self.channels.keys() {

@@ -36,9 +36,13 @@ pub enum Permission {
     Reports,
     /// Read the log of moderation.
     Audit,
+    /// Make, list and revoke webhooks.
+    ManageWebhooks,
+    /// Change the emoji of the space.
+    ManageEmoji,
 }
 
-const NAMES: [(Permission, &str); 16] = [
+const NAMES: [(Permission, &str); 18] = [
     (Permission::ManageSpace, "manage-space"),
     (Permission::ManageChannels, "manage-channels"),
     (Permission::ManageRoles, "manage-roles"),
@@ -55,6 +59,8 @@ const NAMES: [(Permission, &str); 16] = [
     (Permission::SkipSlowMode, "skip-slow-mode"),
     (Permission::Reports, "reports"),
     (Permission::Audit, "audit"),
+    (Permission::ManageWebhooks, "manage-webhooks"),
+    (Permission::ManageEmoji, "manage-emoji"),
 ];
 
 impl Permission {
@@ -69,13 +75,13 @@ impl Permission {
 
 /// A set of permissions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Permissions(u16);
+pub struct Permissions(u32);
 
 impl Permissions {
     /// None.
     pub const NONE: Self = Self(0);
     /// All of them: the built-in role `admin`.
-    pub const ALL: Self = Self(u16::MAX);
+    pub const ALL: Self = Self((1 << NAMES.len()) - 1);
     /// What every member may do unless the role `member` is changed.
     pub const MEMBER: Self = Self::of(&[Permission::Write, Permission::React, Permission::Upload]);
     /// What somebody may do who does not belong to a channel that takes messages from everybody.
@@ -158,7 +164,7 @@ mod tests {
         for set in [Permissions::ALL, Permissions::MODERATOR, Permissions::NONE] {
             assert_eq!(Permissions::parse(set.names()), Ok(set));
         }
-        assert_eq!(Permissions::ALL.names().count(), 16);
+        assert_eq!(Permissions::ALL.names().count(), 18);
         assert_eq!(Permissions::parse(["write", "fly"].into_iter()), Err("fly"));
         assert!(!Permissions::MODERATOR.has(Permission::ManageRoles));
         assert!(Permissions::MEMBER.within(Permissions::MODERATOR));

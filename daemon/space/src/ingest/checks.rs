@@ -3,7 +3,7 @@
 use nostr::event::{Event, EventId};
 use nostr::filter::Filter;
 
-use super::{Batch, Pace, Stop, pace};
+use super::{Batch, Pace, Stop, links, pace};
 use crate::access::Viewer;
 use crate::core::Core;
 use crate::groups::permissions::Permission;
@@ -46,10 +46,13 @@ impl Batch {
                 }),
                 Err(_) => None,
             };
-            if known.is_none_or(|known| known.channel.as_ref() != channel) {
+            let Some(known) = known.filter(|known| known.channel.as_ref() == channel) else {
                 return Err(Stop::from(
                     "invalid: this channel does not have what is to be pinned",
                 ));
+            };
+            if known.expires().is_some() {
+                return Err(Stop::from("invalid: what goes by itself is not pinned"));
             }
         }
         Ok(())
@@ -66,7 +69,7 @@ impl Batch {
             return Ok(());
         };
         let kind = event.kind.as_u16();
-        if channel.slow_seconds == 0 || !pace::is_message(kind) {
+        if channel.slow_seconds == 0 || !pace::is_message(kind) || links::is_edit(event) {
             return Ok(());
         }
         let standing = self
@@ -95,6 +98,7 @@ impl Batch {
             && let Some(channel) = self.groups.get(id)
             && channel.slow_seconds > 0
             && pace::is_message(event.kind.as_u16())
+            && !links::is_edit(event)
         {
             pace.wrote(&event.pubkey, id, now, channel.slow_seconds);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nostr::event::{Event, Kind, SignEvent, Tag, UnsignedEvent};
-use nostr::key::PublicKey;
+use nostr::key::{Keys, PublicKey};
 use nostr::types::Timestamp;
 
 use super::{Batch, Stop};
@@ -49,6 +49,13 @@ impl Act {
     /// Adds a tag.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.tags.push(vec![name.into(), value.into()]);
+        self
+    }
+
+    /// Adds a tag of several words.
+    pub fn with_all(mut self, words: &[&str]) -> Self {
+        self.tags
+            .push(words.iter().map(|word| (*word).to_owned()).collect());
         self
     }
 
@@ -184,19 +191,29 @@ pub(super) fn sign(
     tags: &[&[&str]],
     content: &str,
 ) -> Result<Event, Stop> {
+    sign_as(&core.keys, kind, now, tags, content)
+}
+
+/// The same, signed by another key of the space's making.
+pub(super) fn sign_as(
+    keys: &Keys,
+    kind: u16,
+    now: u64,
+    tags: &[&[&str]],
+    content: &str,
+) -> Result<Event, Stop> {
     let tags: Vec<Tag> = tags
         .iter()
         .filter_map(|tag| Tag::parse(tag.iter().copied()).ok())
         .collect();
     let unsigned = UnsignedEvent::new(
-        core.keys.public_key(),
+        keys.public_key(),
         Timestamp::from_secs(now),
         Kind::from_u16(kind),
         tags,
         content,
     );
-    core.keys
-        .sign_event(unsigned)
+    keys.sign_event(unsigned)
         .map_err(|error| Stop::Refused(format!("error: the space could not sign: {error}")))
 }
 

@@ -10,7 +10,7 @@
 //! | 6 | authentication: the author proved to be on this connection | [`examine`] |
 //! | 7 | membership | [`examine`] |
 //! | 8 | signature | [`examine`] |
-//! | 9 | role and channel policy, deletions, requests to vanish, `previous`, slow mode | [`Batch::admit`], on the writing thread |
+//! | 9 | role and channel policy, deletions, requests to vanish, `previous`, what it refers to, slow mode | [`Batch::admit`], on the writing thread |
 //! | 10 | rate of the person | [`Batch::admit`] |
 //! | 11 | replaceable events: a newer one stays | [`Batch::admit`] |
 //! | 12 | store, a batch at a time | `pipeline`, on the writing thread |
@@ -23,6 +23,8 @@
 mod checks;
 mod deletion;
 mod effects;
+mod hook;
+mod links;
 mod pace;
 mod stop;
 
@@ -39,12 +41,14 @@ use crate::groups::rules::{self, Answer, Ask, Refusal, restricted};
 use crate::groups::{Groups, Subject, kinds, people};
 use crate::mail;
 use crate::protected;
+use crate::read_state;
 use crate::record::{ChannelId, StoredEvent};
 use crate::store::{Query, StoreError};
 use crate::vanish::{self, Vanish};
 
 pub use deletion::is_state;
 pub use effects::{Act, first_channel};
+pub use hook::{HookPost, UNKNOWN as UNKNOWN_HOOK, public_key as hook_key};
 pub use pace::Pace;
 pub use stop::{Stop, disk_trouble};
 
@@ -52,8 +56,9 @@ pub use stop::{Stop, disk_trouble};
 pub type Verdict = Result<String, Refusal>;
 
 /// Whether an event must meet everything before it on the disk, because it takes some of that away.
-pub fn takes_away(kind: u16) -> bool {
-    [kinds::DELETION, kinds::DELETE_EVENT, kinds::DELETE_GROUP].contains(&kind)
+pub fn takes_away(event: &Event) -> bool {
+    [kinds::DELETION, kinds::DELETE_EVENT, kinds::DELETE_GROUP].contains(&event.kind.as_u16())
+        || links::takes_a_place(event)
 }
 
 fn ask<'a>(event: &'a Event, groups: &'a Groups, core: &'a Core) -> Ask<'a> {
@@ -134,8 +139,8 @@ pub fn examine(event: &Event, viewer: &Viewer, core: &Core) -> Result<Option<Str
     let kind = event.kind.as_u16();
     if kind == vanish::KIND {
         vanish::check(event, &core.config.service)?;
-    } else if mail::is_permission(event) {
-        mail::check_permission(event, &groups, &core.authority)?;
+    } else if mail::is_own(event) {
+        mail::check_own(event, &groups, core)?;
     } else if !is_wrap {
         rules::check(&ask(event, &groups, core), channel.as_ref())?;
     }
@@ -253,7 +258,7 @@ impl Batch {
         pace: &mut Pace,
     ) -> Verdict {
         if self.ids.contains(&event.id) {
-            return Ok("duplicate: this is already here".into());
+            return Ok(known(&event));
         }
         self.admit_new(event, viewer, core, pace)
             .map_err(Stop::reason)
@@ -272,15 +277,15 @@ impl Batch {
         if core.store.get(&event.id)?.is_some() {
             self.is_closed |= vanish.is_some();
             self.vanish.extend(vanish);
-            return Ok("duplicate: this is already here".into()); // came in twice at the same moment
+            return Ok(known(&event)); // came in twice at the same moment
         }
         // 9: role and channel policy.
         let mut channel = channel_of(&event)?;
         let is_wrap = mail::is_wrap(kind);
         let answer = if is_wrap || vanish.is_some() {
             Answer::None
-        } else if mail::is_permission(&event) {
-            mail::check_permission(&event, &self.groups, &core.authority)?;
+        } else if mail::is_own(&event) {
+            mail::check_own(&event, &self.groups, core)?;
             Answer::None
         } else {
             rules::check(&ask(&event, &self.groups, core), channel.as_ref())?
@@ -288,16 +293,24 @@ impl Batch {
         if let Some(id) = channel.as_ref().filter(|id| !id.is_mail()) {
             self.check_previous(&event, id, core)?;
         }
-        self.check_deleted(&event, channel.as_ref(), core)?;
+        match self.check_deleted(&event, channel.as_ref(), core) {
+            // What a recipient deleted does not come back, and who sent it is not told.
+            Err(Stop::Refused(_)) if is_wrap => return Ok(String::new()),
+            checked => checked?,
+        }
         if let Some(refusal) = vanish::check_gone(&event, core)? {
             return Err(refusal.into());
         }
+        let replaced = self.check_links(&event, channel.as_ref(), viewer, core)?;
         let erase = match kind {
             kinds::DELETION => deletion::own_targets(&event, &mut channel, core)?,
             kinds::DELETE_EVENT => self.channel_targets(&event, channel.as_ref(), core)?,
             kinds::DELETE_GROUP => deletion::everything_in(channel.as_ref(), core)?,
-            _ => Vec::new(),
+            _ => replaced,
         };
+        if kind == kinds::DELETION {
+            self.check_votes_stay(&erase, core)?;
+        }
         if kind == kinds::REPORT {
             channel = self.reported_channel(&event, channel, viewer, core)?;
         }
@@ -306,7 +319,7 @@ impl Batch {
         }
         self.check_slow_mode(&event, channel.as_ref(), core, pace)?;
         // 10: rate of the person.
-        if !is_wrap && !pace.people.take(&event.pubkey, Instant::now()) {
+        if !is_wrap && !pace.take(&event, Instant::now()) {
             return Err(Stop::from(
                 "rate-limited: you write very fast; wait a moment",
             ));
@@ -321,12 +334,15 @@ impl Batch {
             let reason = "restricted: too many messages wait for this person";
             return Err(reason.to_owned().into());
         }
+        read_state::check_room(&event, core)?;
         // 11: replaceable events.
         let is_replaceable = event.kind.is_replaceable() || event.kind.is_addressable();
         if is_replaceable && checks::newer_is_here(&event, core, now)? {
             return Ok("duplicate: a newer version is already here".into());
         }
-        self.is_closed |= is_replaceable || takes_away(kind);
+        self.is_closed |= is_replaceable || takes_away(&event);
+        let (id, gone) = (event.id, erase.clone());
+        let is_edit = links::is_edit(&event) && !gone.is_empty();
         self.erase.extend(erase);
         self.wrote(&event, channel.as_ref(), now, pace);
         let author = event.pubkey;
@@ -335,6 +351,13 @@ impl Batch {
             // They hold codes, and say nothing that the space's own answer does not.
             kinds::SPACE_JOIN | kinds::SPACE_LEAVE => {}
             _ => self.log(&event, channel.as_ref(), core)?,
+        }
+        match gone.first() {
+            Some(old) if is_edit => self.edited(*old, id, channel.as_ref(), core)?,
+            Some(_) if kind == kinds::DELETION => {
+                self.repin(channel.as_ref(), &gone, None, core)?
+            }
+            _ => {}
         }
         match answer {
             Answer::None => Ok(String::new()),
@@ -406,6 +429,7 @@ impl Batch {
         {
             return Ok(String::new());
         }
+        self.unpin_all_of(&vanish.person, vanish.until, core)?;
         let statements = vanish::statements(&vanish, &self.groups, &self.events, core)?;
         self.take(StoredEvent {
             event,
@@ -441,6 +465,15 @@ impl Batch {
         }
         self.live.push(event);
     }
+}
+
+/// What is said of an event that is here already. Anybody may have got hold of somebody's private message, and is not told
+/// that it is waiting here.
+fn known(event: &Event) -> String {
+    if mail::is_wrap(event.kind.as_u16()) {
+        return String::new();
+    }
+    "duplicate: this is already here".into()
 }
 
 fn search(core: &Core, filter: &Filter) -> Result<Vec<Arc<StoredEvent>>, Stop> {

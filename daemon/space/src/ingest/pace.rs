@@ -1,15 +1,17 @@
 //! How fast people may write: the rate of a person everywhere, and slow mode in a channel.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use nostr::event::{Event, Kind};
 use nostr::filter::{Filter, SingleLetterTag};
 use nostr::key::PublicKey;
 
 use super::{Stop, search};
+use crate::config::Limits;
 use crate::core::Core;
 use crate::groups::kinds;
-use crate::rate::People;
+use crate::rate::{People, Rate};
 use crate::record::ChannelId;
 
 /// People in slow channels that are remembered. The others are looked up among what is stored.
@@ -23,6 +25,8 @@ pub fn is_message(kind: u16) -> bool {
         && ![
             kinds::DELETION,
             kinds::REACTION,
+            kinds::VOTE,
+            kinds::RSVP,
             kinds::JOIN,
             kinds::LEAVE,
             kinds::REPORT,
@@ -36,16 +40,43 @@ pub fn is_message(kind: u16) -> bool {
 pub struct Pace {
     /// Everywhere.
     pub people: People,
+    /// By webhooks.
+    pub hooks: People,
+    typing: People,
+    presence: People,
     slow: HashMap<(ChannelId, PublicKey), (u64, u32)>,
 }
 
 impl Pace {
     /// Nobody has written yet.
-    pub fn new(people: People) -> Self {
+    pub fn new(limits: &Limits) -> Self {
+        let people = |per_minute: u32, burst: u32| {
+            People::new(Rate {
+                per_second: f64::from(per_minute) / 60.0,
+                burst: f64::from(burst),
+            })
+        };
+        let signal = Rate {
+            per_second: 1.0 / f64::from(limits.signal_seconds.max(1)),
+            burst: 1.0,
+        };
         Self {
-            people,
+            people: people(limits.events_per_minute, limits.event_burst),
+            hooks: people(limits.webhook_per_minute, limits.webhook_burst),
+            typing: People::new(signal),
+            presence: People::new(signal),
             slow: HashMap::new(),
         }
+    }
+
+    /// Whether somebody may write this now. Signals have a pace of their own and do not count with messages.
+    pub fn take(&mut self, event: &Event, now: Instant) -> bool {
+        let people = match event.kind.as_u16() {
+            kinds::TYPING => &mut self.typing,
+            kinds::PRESENCE => &mut self.presence,
+            _ => &mut self.people,
+        };
+        people.take(&event.pubkey, now)
     }
 
     /// Seconds that somebody still waits before this message may come into a slow channel.

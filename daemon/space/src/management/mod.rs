@@ -2,12 +2,14 @@
 //! as an act of the space, in the same batch as its answer.
 
 mod authorization;
+mod emoji;
 mod events;
 mod invites;
 mod parameters;
 mod people;
 mod roles;
 mod settings;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -142,6 +144,12 @@ const METHODS: &[Method] = &[
         settings::set_defaults,
     ),
     anywhere("slowmode", settings::slow_mode),
+    anywhere("createwebhook", webhooks::create),
+    anywhere("listwebhooks", webhooks::list),
+    anywhere("revokewebhook", webhooks::revoke),
+    method("addemoji", Permission::ManageEmoji, emoji::add),
+    method("removeemoji", Permission::ManageEmoji, emoji::remove),
+    method("listemoji", Permission::ManageEmoji, emoji::list),
 ];
 
 fn supported(context: &mut Context<'_>) -> Result<Value, Stop> {

@@ -16,6 +16,7 @@ use crate::fanout::Listener;
 use crate::groups::Groups;
 use crate::ingest::disk_trouble;
 use crate::pipeline::Pipeline;
+use crate::presence;
 use crate::record::StoredEvent;
 use crate::store::{Cursor, Query};
 
@@ -85,6 +86,12 @@ impl Sight<'_> {
         let after = match step {
             Step::First => {
                 let mut events = self.core.snapshots.query(filter, self.groups, self.viewer);
+                events.extend(presence::answer(
+                    self.core,
+                    filter,
+                    self.viewer,
+                    self.groups,
+                ));
                 events.truncate(wanted);
                 return Ok((events, Some(Step::Stored(None))));
             }

@@ -50,9 +50,13 @@ struct List {
 }
 
 /// One event of each channel and kind that is in a list, without its text: as long as the viewer may receive these, the
-/// viewer may still see all that is compared. By channel, kind, and whether it is the viewer's own.
+/// viewer may still see all that is compared.
 #[derive(Default)]
-struct Witnesses(HashMap<(Option<ChannelId>, u16, bool), StoredEvent>);
+struct Witnesses(HashMap<Sort, StoredEvent>);
+
+/// What it depends on who may see an event: its channel, its kind, whether it is the viewer's own, and of its tags what
+/// `access` looks at.
+type Sort = (Option<ChannelId>, u16, bool, Vec<Vec<String>>);
 
 impl Sync {
     /// Compares until the client has enough, says nothing for too long, or may no longer see what is compared.
@@ -158,7 +162,9 @@ impl List {
                 .map_err(|_| End::from(CLOSING))?;
             room += 1;
             let is_own = sight.viewer.people.contains(&event.event.pubkey);
-            let key = (event.channel.clone(), event.event.kind.as_u16(), is_own);
+            let kind = event.event.kind.as_u16();
+            let telling = telling_tags(event).map(|tag| tag.as_slice().to_vec());
+            let key = (event.channel.clone(), kind, is_own, telling.collect());
             self.witnesses.0.entry(key).or_insert_with(|| {
                 room += WITNESS;
                 without_text(event)
@@ -175,6 +181,17 @@ impl List {
     }
 }
 
+/// The tags that say who may see an event: whose message it is, or that it tells a code.
+fn telling_tags(event: &StoredEvent) -> impl Iterator<Item = &Tag> {
+    let is_mail = event.channel.as_ref().is_some_and(ChannelId::is_mail);
+    let name = if is_mail { "p" } else { "code" };
+    event
+        .event
+        .tags
+        .iter()
+        .filter(move |tag| tag.kind() == name)
+}
+
 fn without_text(event: &StoredEvent) -> StoredEvent {
     let Event {
         id,
@@ -184,8 +201,9 @@ fn without_text(event: &StoredEvent) -> StoredEvent {
         sig,
         ..
     } = event.event;
+    let tags: Vec<Tag> = telling_tags(event).cloned().collect();
     StoredEvent {
-        event: Event::new(id, pubkey, created_at, kind, Vec::<Tag>::new(), "", sig),
+        event: Event::new(id, pubkey, created_at, kind, tags, "", sig),
         channel: event.channel.clone(),
     }
 }

@@ -5,7 +5,7 @@ use nostr::key::PublicKey;
 use nostr::types::Timestamp;
 
 use crate::groups::roles::{MEMBER, Roles};
-use crate::groups::{Channel, Groups, Snapshot, Subject};
+use crate::groups::{Channel, Groups, Snapshot, Subject, emoji};
 use crate::record::ChannelId;
 
 /// The event that describes something, as it changed at `at`; `None` when it is not there.
@@ -40,6 +40,13 @@ pub fn build(
             tags.push(words(&["order", &role.order.to_string()]));
             for permission in role.permissions.names() {
                 tags.push(words(&["permission", permission]));
+            }
+        }
+        Subject::Emoji => {
+            tags.push(words(&["d", emoji::SET]));
+            tags.push(words(&["title", "Emoji of this space"]));
+            for (name, picture) in groups.community().emoji.iter() {
+                tags.push(words(&["emoji", name, picture]));
             }
         }
     }

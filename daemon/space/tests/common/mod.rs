@@ -1,6 +1,7 @@
 //! A Nostr client over an in-memory stream, and a space in a directory that goes away with the test.
 #![allow(dead_code, unreachable_pub, missing_debug_implementations)]
 
+pub mod channels;
 pub mod manage;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! Who may do what, asked once for every event that comes in. It changes nothing.
 
+pub mod content;
 mod joining;
 pub mod moderation;
 pub mod roles;
@@ -9,7 +10,7 @@ use nostr::event::Event;
 use super::permissions::Permission;
 use super::roles::Standing;
 pub use super::standing::Authority;
-use super::{Channel, Groups, kinds};
+use super::{Channel, Groups, emoji, kinds};
 use crate::claims::Claims;
 use crate::config::Limits;
 use crate::names;
@@ -18,6 +19,9 @@ use crate::record::{ChannelId, tag_values};
 /// Reports that wait, of the space and of one person.
 const REPORTS: usize = 1000;
 const REPORTS_OF_ONE: usize = 20;
+
+/// What somebody may say of whether they are there (24240).
+pub const STATUSES: [&str; 4] = ["online", "away", "busy", "offline"];
 
 /// Why an event is refused: a machine-readable prefix and a sentence (NIP-01).
 pub type Refusal = String;
@@ -165,11 +169,19 @@ fn write(ask: &Ask<'_>, channel: &Channel, standing: &Standing) -> Result<(), Re
     if !standing.permissions.has(needed) {
         return Err(not_allowed());
     }
+    content::check(ask.event)?;
+    // Who else is there is the business of members.
+    if kind == kinds::TYPING && !ask.standing().belongs {
+        return Err(restricted("join this space first"));
+    }
+    if kind == kinds::PRESENCE {
+        return Err(invalid("whether somebody is there belongs to no channel"));
+    }
     let allowed = channel
         .metadata
         .supported_kinds
         .as_ref()
-        .is_none_or(|kinds| kinds.contains(&kind));
+        .is_none_or(|kinds| kinds.contains(&kind) || (kind == kinds::TYPING && !kinds.is_empty()));
     if !allowed {
         return Err(restricted(
             "this channel does not take messages of this kind",
@@ -180,7 +192,28 @@ fn write(ask: &Ask<'_>, channel: &Channel, standing: &Standing) -> Result<(), Re
     {
         return Err(restricted("your role does not allow to mention everyone"));
     }
+    let roles = &ask.groups.community().roles;
+    if content::mentioned_roles(ask.event).any(|role| roles.get(role).is_none()) {
+        return Err(self::roles::unknown_role());
+    }
+    emoji_of_space(ask)?;
     wanted(ask)
+}
+
+/// What is said to be of the space's own set of emoji must be in it.
+fn emoji_of_space(ask: &Ask<'_>) -> Result<(), Refusal> {
+    let set = emoji::set_address(&ask.authority.relay);
+    let known = &ask.groups.community().emoji;
+    let lies = ask.event.tags.iter().any(|tag| match tag.as_slice() {
+        [name, code, picture, of, ..] if name == "emoji" && *of == set => {
+            known.picture(code) != Some(picture)
+        }
+        _ => false,
+    });
+    if lies {
+        return Err(invalid("this space has no such emoji"));
+    }
+    Ok(())
 }
 
 /// The filters of the space. Who manages it stands above them.
@@ -202,11 +235,22 @@ fn without_channel(ask: &Ask<'_>) -> Result<(), Refusal> {
     if !ask.standing().belongs {
         return Err(restricted("join a channel of this space first"));
     }
-    if ask.kind() == 0 {
-        profile(&ask.event.content)?;
-        return wanted(ask);
+    match ask.kind() {
+        kinds::PROFILE => {
+            profile(&ask.event.content)?;
+            wanted(ask)
+        }
+        kinds::PRESENCE => {
+            content::check(ask.event)?;
+            if !STATUSES.contains(&tag_values(ask.event, "status").next().unwrap_or_default()) {
+                return Err(invalid(
+                    "a status tag says `online`, `away`, `busy` or `offline`",
+                ));
+            }
+            wanted(ask)
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Names in a profile (kind 0) that look like other names are not taken.

@@ -18,6 +18,8 @@ pub const USES: u32 = 1_000_000;
 /// Pins of a channel, and bytes of one.
 const PINS: usize = 50;
 const PIN_BYTES: usize = 400;
+/// Characters of the id of a channel that is hidden from the beginning.
+const HIDDEN_ID: usize = 16;
 /// Channels that stand under each other.
 const DEPTH: usize = 8;
 
@@ -37,9 +39,21 @@ pub fn create(ask: &Ask<'_>, id: &ChannelId) -> Result<(), Refusal> {
         return Err(invalid("a channel's id has characters that cannot be seen"));
     }
     if ask.groups.get(id).is_some() || ask.groups.community().gone.contains(id) {
+        // The same for channels that are hidden and for those that were deleted: it does not tell that one is there.
         return Err("duplicate: take another id for this channel".into());
     }
+    if Metadata::from_event(ask.event).hidden && !is_hard_to_guess(id.as_str()) {
+        return Err(invalid(
+            "others would find out by its id that a hidden channel is there: take 16 random letters and digits or more",
+        ));
+    }
     check_metadata(ask, id, None)
+}
+
+/// Whether nobody comes upon an id by trying words.
+fn is_hard_to_guess(id: &str) -> bool {
+    let different: std::collections::HashSet<char> = id.chars().collect();
+    id.chars().count() >= HIDDEN_ID && different.len() >= HIDDEN_ID / 2
 }
 
 /// All the others.
