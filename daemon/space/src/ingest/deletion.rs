@@ -162,7 +162,7 @@ pub fn own_targets(
         let own = target.event.pubkey == event.pubkey || mail::is_for(target, &event.pubkey);
         own && kind != kinds::DELETION
             && kind != vanish::KIND
-            && !is_state(kind)
+            && (!is_state(kind) || kind == kinds::APP_DATA)
             && !mail::is_permission(&target.event)
     });
     for target in &targets {
