@@ -6,7 +6,7 @@
 //! | version | 1: now 1 |
 //! | number | 8: grows with every change |
 //! | mesh key | 32 |
-//! | features | 4 |
+//! | features | 4: bits 8 to 11 say which service is the relay of the node's own people (1 the first, 0 none); who does not know of them sees a service as any |
 //! | uplink | 1: 0 none, 1 has one |
 //! | name | 1 length, at most 32 bytes UTF-8 |
 //! | services | 1 count, at most 8 |
@@ -33,6 +33,9 @@ pub const MAX_SERVICES: usize = 8;
 const VERSION: u8 = 1;
 const CONTEXT: &[u8] = b"warren descriptor v1";
 const SIGNATURE_LEN: usize = 64;
+/// The bits of the features that name the relay of the node's own people, and where they begin.
+const HOME_BITS: u32 = 0xf << HOME_SHIFT;
+const HOME_SHIFT: u32 = 8;
 
 /// A visible service of a node. Made by [`crate::service::ServiceSigner::announce`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +46,9 @@ pub struct ServiceAnnouncement {
     pub port: u16,
     /// Title for people, at most 64 bytes of UTF-8.
     pub title: String,
+    /// Whether the node says that it is where its own people write for everybody and are written to, and not a space.
+    /// One of a node's services can be.
+    pub is_home: bool,
     /// The service's word that it is on this node.
     pub proof: ServiceProof,
 }
@@ -66,7 +72,7 @@ pub struct Descriptor {
     pub number: u64,
     /// Name for people, at most 32 bytes of UTF-8.
     pub name: String,
-    /// Bits for abilities; none is defined yet.
+    /// Bits for abilities; none is defined yet. Bits 8 to 11 are `is_home` of the services and not here.
     pub features: u32,
     /// Whether it has an uplink.
     pub uplink: Uplink,
@@ -121,7 +127,9 @@ impl Descriptor {
         out.put_u8(VERSION);
         out.put_u64(self.number);
         out.put(&self.key.0);
-        out.put_u32(self.features);
+        let home = self.services.iter().position(|service| service.is_home);
+        let home = home.map_or(0, |at| at as u32 + 1); // at most 8
+        out.put_u32(self.features & !HOME_BITS | home << HOME_SHIFT);
         out.put_u8(match self.uplink {
             Uplink::None => 0,
             Uplink::Present => 1,
@@ -164,9 +172,14 @@ impl Descriptor {
         if count > MAX_SERVICES {
             return Err(DescriptorError::Malformed);
         }
-        let services = (0..count)
+        let mut services = (0..count)
             .map(|_| take_service(&mut reader))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        // One that says more than this version knows of is read as if it said nothing.
+        let home = ((features & HOME_BITS) >> HOME_SHIFT) as usize;
+        if let Some(service) = home.checked_sub(1).and_then(|at| services.get_mut(at)) {
+            service.is_home = true;
+        }
         if !reader.is_empty() {
             return Err(DescriptorError::Malformed);
         }
@@ -178,7 +191,7 @@ impl Descriptor {
             key,
             number,
             name,
-            features,
+            features: features & !HOME_BITS,
             uplink,
             services,
         })
@@ -243,9 +256,71 @@ fn take_service(reader: &mut Reader<'_>) -> Result<ServiceAnnouncement, Descript
         key,
         port,
         title,
+        is_home: false,
         proof: ServiceProof {
             signature,
             certificate,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::ServiceSigner;
+
+    #[test]
+    fn a_node_names_the_relay_of_its_people_among_its_services() {
+        let identity = MeshIdentity::from_seed(&[8; 32]);
+        let node = identity.address();
+        for home in [None, Some(0), Some(7)] {
+            let services = (0..MAX_SERVICES).map(|n| {
+                let signer = ServiceSigner::master(&[n as u8 + 1; 32]);
+                ServiceAnnouncement {
+                    is_home: home == Some(n),
+                    ..signer.announce(&node, 7000, "x").unwrap()
+                }
+            });
+            let descriptor = Descriptor {
+                key: identity.public_key(),
+                number: 1,
+                name: "box".into(),
+                features: 0x8000_0001,
+                uplink: Uplink::None,
+                services: services.collect(),
+            };
+            let bytes = descriptor.encode(&identity).unwrap();
+            assert_eq!(Descriptor::decode(&bytes), Ok(descriptor));
+        }
+    }
+
+    #[test]
+    fn a_node_that_names_a_service_it_does_not_have_names_none() {
+        let identity = MeshIdentity::from_seed(&[8; 32]);
+        let mut descriptor = Descriptor {
+            key: identity.public_key(),
+            number: 1,
+            name: String::new(),
+            features: 0,
+            uplink: Uplink::None,
+            services: Vec::new(),
+        };
+        let signer = ServiceSigner::master(&[1; 32]);
+        let mut service = signer.announce(&identity.address(), 7000, "x").unwrap();
+        service.is_home = true;
+        descriptor.services = vec![service.clone(), service];
+        let bytes = descriptor.encode(&identity).unwrap();
+        // The number is the third byte of the features, behind version, number and key.
+        let at = 1 + 8 + 32 + 2;
+        assert_eq!(bytes[at], 1);
+        for named in [3, 15] {
+            let mut body = CONTEXT.to_vec();
+            body.extend(&bytes[..bytes.len() - SIGNATURE_LEN]);
+            body[CONTEXT.len() + at] = named;
+            let signature = identity.sign(&body);
+            body.extend(signature);
+            let read = Descriptor::decode(&body[CONTEXT.len()..]).unwrap();
+            assert!(read.services.iter().all(|service| !service.is_home));
+        }
+    }
 }

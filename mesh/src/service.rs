@@ -282,6 +282,7 @@ impl ServiceSigner {
             key: key.0,
             port,
             title: title.to_owned(),
+            is_home: false,
             proof: ServiceProof {
                 signature: self.key.sign(&message).to_bytes(),
                 certificate: self.certificate.clone(),
