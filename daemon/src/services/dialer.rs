@@ -109,8 +109,21 @@ impl Dialer for MeshDialer {
     }
 
     fn services(&self) -> Vec<ServiceListing> {
+        self.listings(false)
+    }
+
+    fn relays(&self) -> Vec<ServiceListing> {
+        self.listings(true)
+    }
+}
+
+impl MeshDialer {
+    /// The spaces of the island, or the relays of its homes.
+    fn listings(&self, homes: bool) -> Vec<ServiceListing> {
         let spaces = self.hosted.spaces();
-        let open = spaces.iter().filter(|local| local.space.is_some());
+        let open = spaces
+            .iter()
+            .filter(|local| local.space.is_some() && local.record.home == homes);
         let local = open.map(|local| ServiceListing {
             service: local.name.clone(),
             name: local.record.title.clone(),
@@ -120,6 +133,7 @@ impl Dialer for MeshDialer {
             .directory
             .all()
             .into_iter()
+            .filter(|found| found.announcement.is_home == homes)
             .map(|found| ServiceListing {
                 service: found.name,
                 name: found.announcement.title,

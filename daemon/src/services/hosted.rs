@@ -18,6 +18,7 @@ use warren_space::{Limits, Space, SpaceConfig};
 use super::dialer::MeshDialer;
 use super::listen::Listener;
 use super::record::SpaceRecord;
+use super::relay::Tenants;
 use crate::clock::WallClock;
 use crate::config::Mode;
 use crate::error::DaemonError;
@@ -70,6 +71,15 @@ pub struct Running {
 }
 
 impl Running {
+    /// Serves a space.
+    pub fn new(space: Arc<Space>) -> Self {
+        Self {
+            space,
+            reading: Arc::default(),
+            ending: watch::Sender::new(false),
+        }
+    }
+
     /// Serves a connection until it, or the space, ends.
     pub async fn serve<IO>(self: Arc<Self>, io: IO)
     where
@@ -251,16 +261,36 @@ impl Hosted {
             .iter()
             .filter(|space| more.is_none_or(|more| more.id != space.id))
             .filter(|space| space.is_shown());
-        let shown: Vec<&LocalSpace> = others
+        let mut shown: Vec<&LocalSpace> = others
             .chain(more.filter(|more| more.record.visible))
             .collect();
+        // The home's own comes last: it makes room where there are too many.
+        shown.sort_by_key(|space| space.record.home);
+        let told = self.tell(&shown).await;
+        let fits = !matches!(
+            told,
+            Err(DescriptorError::TooManyServices(_) | DescriptorError::TooLong(_))
+        );
+        if !fits && shown.pop_if(|space| space.record.home).is_some() {
+            log::warn!(
+                "the island is told of as many spaces as it can be: other homes do not find what people of this one write for everybody"
+            );
+            return self.tell(&shown).await;
+        }
+        told
+    }
+
+    async fn tell(&self, shown: &[&LocalSpace]) -> Result<(), DescriptorError> {
         let mut announcements: Vec<ServiceAnnouncement> = Vec::new();
-        for space in &shown {
+        for space in shown {
             let record = &space.record;
             let announcement = space
                 .signer
                 .announce(&self.address, record.port, &record.title);
-            announcements.push(announcement.map_err(|_| DescriptorError::Text)?);
+            announcements.push(ServiceAnnouncement {
+                is_home: record.home,
+                ..announcement.map_err(|_| DescriptorError::Text)?
+            });
         }
         let (reply, answer) = oneshot::channel();
         if let Err(error) = self.plane.send(Command::Publish(announcements, reply)) {
@@ -318,19 +348,18 @@ pub fn open_files(
     clock: &WallClock,
 ) -> Result<Arc<Running>, DaemonError> {
     let clock = clock.clone();
-    let space = Space::open(
-        config(directory, service, record),
-        Arc::new(move || clock.unix_seconds()),
-    )
-    .map_err(|error| DaemonError::Service {
+    let clock = Arc::new(move || clock.unix_seconds());
+    let config = config(directory, service, record);
+    let opened = match record.home {
+        // Nobody lives here yet: whoever really serves it opens it with its people.
+        true => Space::open_personal(config, Arc::new(Tenants::default()), clock),
+        false => Space::open(config, clock),
+    };
+    let space = opened.map_err(|error| DaemonError::Service {
         what: format!("the space {}", record.title),
         reason: error.to_string(),
     })?;
-    Ok(Arc::new(Running {
-        space,
-        reading: Arc::default(),
-        ending: watch::Sender::new(false),
-    }))
+    Ok(Arc::new(Running::new(space)))
 }
 
 /// What a space is told.
@@ -343,7 +372,11 @@ pub fn config(directory: &std::path::Path, service: &str, record: &SpaceRecord) 
         owner: record.owner,
         limits: Limits {
             journal_bytes: u64::from(record.quota_mib) << 20,
-            ..Limits::default()
+            ..if record.home {
+                Limits::of_home()
+            } else {
+                Limits::default()
+            }
         },
     }
 }

@@ -4,5 +4,6 @@ mod backups;
 mod client;
 mod daemon;
 mod exports;
+mod home;
 
 mod spaces;
