@@ -60,6 +60,7 @@ impl Answers for Desk {
                 value(manager.create(wish).await?)
             }
             Request::SpaceList {} => value(manager.list()),
+            Request::HomeRelay {} => value(manager.relay()),
             Request::SpaceSet {
                 space,
                 title,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::accounts::sealed::Cost;
+use crate::dialer::ServiceName;
 
 /// Where the time comes from: seconds since 1970 (UTC).
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -28,6 +29,8 @@ pub struct HomeConfig {
     pub name: String,
     /// Host names under which a browser may open the home, beside `localhost`, `*.localhost` and addresses.
     pub host_names: Vec<String>,
+    /// The home's own relay service, where people of this home can be written to by strangers.
+    pub relay: Option<ServiceName>,
     /// What it takes of what.
     pub limits: Limits,
 }
@@ -64,6 +67,74 @@ pub struct Limits {
     pub approvals_waiting: usize,
     /// Connections to the signer.
     pub signer_connections: usize,
+    /// What concerns the feed.
+    pub feed: FeedLimits,
+}
+
+/// What people, and those they follow, can make the feed hold and do.
+#[derive(Debug, Clone)]
+pub struct FeedLimits {
+    /// Bytes of what others wrote that the cache holds.
+    pub cache_bytes: u64,
+    /// Of these a fourth at most is of people whom nobody here follows. Events that the cache holds of one person.
+    pub person_events: u32,
+    /// People that one person follows.
+    pub follows: usize,
+    /// People that all people of the home follow together.
+    pub all_follows: usize,
+    /// Lists of people of one person.
+    pub lists: usize,
+    /// People in one list.
+    pub list_people: usize,
+    /// Homes that are listened to at a time.
+    pub links: usize,
+    /// Characters of a post.
+    pub text_chars: usize,
+    /// Bytes of one event of others.
+    pub event_bytes: usize,
+    /// Bytes of a profile or a list of relays of others.
+    pub profile_bytes: usize,
+    /// Time between two events that one home may send over a long time, and how many may come at once.
+    pub event_every: Duration,
+    /// See [`Self::event_every`].
+    pub event_burst: u32,
+    /// Events that are asked for at a time.
+    pub page_events: u32,
+    /// Pages of older events, of people whose events are asked for the first time and after a break.
+    pub first_pages: u32,
+    /// See [`Self::first_pages`].
+    pub later_pages: u32,
+    /// How often somebody looks which homes are in reach.
+    pub look_every: Duration,
+    /// Waiting between two attempts to reach a home: at first, and at most.
+    pub first_wait: Duration,
+    /// See [`Self::first_wait`].
+    pub longest_wait: Duration,
+}
+
+impl Default for FeedLimits {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 64 << 20,
+            person_events: 2000,
+            follows: 5000,
+            all_follows: 20_000,
+            lists: 50,
+            list_people: 500,
+            links: 64,
+            text_chars: 5000,
+            event_bytes: 64 * 1024,
+            profile_bytes: 16 * 1024,
+            event_every: Duration::from_millis(10),
+            event_burst: 2000,
+            page_events: 400,
+            first_pages: 3,
+            later_pages: 20,
+            look_every: Duration::from_secs(15),
+            first_wait: Duration::from_millis(500),
+            longest_wait: Duration::from_secs(60),
+        }
+    }
 }
 
 impl Default for Limits {
@@ -83,6 +154,7 @@ impl Default for Limits {
             approval: Duration::from_secs(300),
             approvals_waiting: 16,
             signer_connections: 64,
+            feed: FeedLimits::default(),
         }
     }
 }

@@ -66,6 +66,11 @@ pub trait Dialer: Send + Sync + 'static {
 
     /// The services of the island, those of this home included, in any order.
     fn services(&self) -> Vec<ServiceListing>;
+
+    /// The relays of the island's homes, where their people write for everybody; this home's included, in any order.
+    fn relays(&self) -> Vec<ServiceListing> {
+        Vec::new()
+    }
 }
 
 /// Opens a WebSocket to a space, whose messages may be so long. The caller decides how long it may take.

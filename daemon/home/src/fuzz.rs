@@ -4,7 +4,7 @@ use crate::accounts::{moving, record::Account};
 use crate::channel::frame;
 use crate::signer::relay;
 use crate::signer::request::{About, Invitation, Request};
-use crate::{api, forms, guests, hosts};
+use crate::{api, feed, forms, guests, hosts};
 
 /// A `Host` header.
 pub fn host(bytes: &[u8]) {
@@ -41,6 +41,19 @@ pub fn account(bytes: &[u8]) {
             Account::parse(&written) == Ok(account),
             "what was written must read back"
         );
+    }
+}
+
+/// What another home's relay sends to the feed, and what it says of a name.
+pub fn feed(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    feed::read_names(text);
+    if let Some(feed::Said::Event(_, event)) = feed::Said::parse(text) {
+        let _ = feed::references::references(&event);
+        let _ = feed::references::named(&event);
+        let _ = feed::references::homes(&event);
     }
 }
 

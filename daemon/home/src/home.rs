@@ -29,6 +29,7 @@ use hyper::header;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nostr::event::EventId;
+use nostr::key::PublicKey;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::accounts::Accounts;
@@ -37,6 +38,7 @@ use crate::channel::{self, ChannelKey};
 use crate::config::{Clock, HomeConfig};
 use crate::dialer::{BoxFuture, Dialer, ServiceKind, ServiceListing, ServiceName};
 use crate::error::HomeError;
+use crate::feed::Feed;
 use crate::forms::{self, Sender, field};
 use crate::guests::{Guest, GuestError, Guests, NAME_CHARS, Token, clean_name};
 use crate::hosts::{Site, site};
@@ -60,6 +62,7 @@ pub struct Home {
     config: HomeConfig,
     rooms: Rooms,
     api: Api,
+    feed: Arc<Feed>,
     clock: Clock,
     channel_key: Arc<ChannelKey>,
     /// Makes the forms of one run of this home different from those of others.
@@ -95,11 +98,20 @@ impl Home {
         let channel_key = Arc::new(ChannelKey::open(&config.dir.join("channel.key"))?);
         let mut form_secret = [0; 32];
         getrandom::fill(&mut form_secret).map_err(|error| HomeError::Random(error.to_string()))?;
+        let feed = Arc::new(Feed::open(
+            &config.dir,
+            config.relay.clone(),
+            Arc::clone(&people),
+            Arc::clone(&dialer),
+            config.limits.feed.clone(),
+            Arc::clone(&clock),
+        )?);
         let rooms = Rooms::new(dialer, Arc::clone(&people), shelf, Arc::clone(&clock));
         Ok(Arc::new(Self {
             config,
             rooms,
-            api: Api::new(people),
+            api: Api::new(people, Arc::clone(&feed)),
+            feed,
             clock,
             channel_key,
             form_secret,
@@ -109,6 +121,28 @@ impl Home {
     /// Sends what was still unsent at the last stop. Called once, in a runtime.
     pub fn resume(&self) {
         self.rooms.resume();
+        self.feed.resume();
+    }
+
+    /// Whether somebody has an account here.
+    pub fn lives_here(&self, person: &PublicKey) -> bool {
+        self.rooms.people.accounts.lives_here(person)
+    }
+
+    /// Whether it is the key by which the home proves itself to its own relay.
+    pub fn is_own_key(&self, key: &PublicKey) -> bool {
+        self.feed.is_own_key(key)
+    }
+
+    /// Whom a name of NIP-05 belongs to, if that person wants to be found.
+    pub fn named(&self, handle: &str) -> Option<PublicKey> {
+        let account = self.rooms.people.accounts.by_handle(handle)?;
+        Some(account.public_key)
+    }
+
+    /// Bytes that the feed holds of what people of other homes wrote.
+    pub fn feed_bytes(&self) -> u64 {
+        self.feed.cache_bytes()
     }
 
     /// Serves one HTTP/1.1 connection until it ends.
@@ -145,6 +179,7 @@ impl Home {
     /// Ends all connections to spaces.
     pub fn close(&self) {
         self.rooms.close();
+        self.feed.close();
     }
 
     async fn respond(

@@ -8,6 +8,7 @@ pub mod channel;
 mod config;
 mod dialer;
 mod error;
+mod feed;
 mod files;
 mod forms;
 pub mod fuzz;
@@ -26,7 +27,7 @@ mod shelf;
 mod signer;
 
 pub use accounts::sealed::Cost;
-pub use config::{Clock, HomeConfig, Limits, system_clock};
+pub use config::{Clock, FeedLimits, HomeConfig, Limits, system_clock};
 pub use dialer::{
     BoxFuture, BoxStream, ByteStream, Dialer, ServiceKind, ServiceListing, ServiceName,
 };

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use common::http::Program;
+use common::island::{Household, Net, service};
 use common::{PASS, SERVICE, Village};
 
 fn programs() -> PathBuf {
@@ -28,14 +29,18 @@ fn has(what: &str, there: bool) -> bool {
     there
 }
 
-async fn run(test: &str) {
+fn has_node() -> bool {
     let node = std::process::Command::new("node")
         .arg("--version")
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success());
-    if !has("node", node) || !has("node_modules", programs().join("node_modules").is_dir()) {
+    has("node", node) && has("node_modules", programs().join("node_modules").is_dir())
+}
+
+async fn run(test: &str) {
+    if !has_node() {
         return;
     }
     let village = Village::open().await;
@@ -48,10 +53,8 @@ async fn run(test: &str) {
         .as_str()
         .unwrap()
         .replace("localhost", &a.address.to_string());
-    let mut command = std::process::Command::new("node");
+    let mut command = node(test);
     command
-        .args(["--test", test])
-        .current_dir(programs())
         .env("WARREN_BUNKER", bunker)
         .env("WARREN_A", format!("ws://{}/s/{SERVICE}/", a.address))
         .env("WARREN_C", format!("ws://{}/s/{SERVICE}/", c.address))
@@ -63,6 +66,16 @@ async fn run(test: &str) {
             "WARREN_PAGE_C",
             format!("http://{}/s/{SERVICE}/", c.address),
         );
+    finish(command).await;
+}
+
+fn node(test: &str) -> std::process::Command {
+    let mut command = std::process::Command::new("node");
+    command.args(["--test", test]).current_dir(programs());
+    command
+}
+
+async fn finish(mut command: std::process::Command) {
     let output = tokio::task::spawn_blocking(move || command.output())
         .await
         .unwrap()
@@ -110,4 +123,34 @@ async fn the_app_speaks_through_the_encrypted_channel() {
     if has("web-admin/app/dist", built.is_file()) {
         run("test/sealed.test.js").await;
     }
+}
+
+#[tokio::test]
+async fn nip65_nostr_tools_posts_to_the_relay_of_a_home_and_reads_from_it() {
+    if !has_node() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let net = std::sync::Arc::<Net>::default();
+    let a = Household::open(dir.path(), &net, 'a').await;
+    let b = Household::open(dir.path(), &net, 'b').await;
+    let (ann, ben) = (a.person("Ann").await, b.person("Ben").await);
+    let passphrase = serde_json::json!({"passphrase": PASS});
+    let secret = ann.program.done("POST", "account/key", &passphrase).await;
+    let address = |home: &Household| {
+        let service = service(home.letter);
+        format!("ws://{}/s/{service}/", home.home.address)
+    };
+    let names = ['a', 'b'].map(|letter| format!("ws://{}.warren/", service(letter)));
+    let mut command = node("test/feed.test.js");
+    command
+        .env("WARREN_RELAY_A", address(&a))
+        .env("WARREN_RELAY_B", address(&b))
+        .env("WARREN_RELAY_NAMES", names.join(","))
+        .env("WARREN_SECRET_A", secret["secret_key"].as_str().unwrap());
+    finish(command).await;
+    // What a stock client wrote is in the feed, and reaches those who follow.
+    ann.sees("feed", &["from a stock client"]).await;
+    ben.follows(&format!("ann@{}", service('a'))).await;
+    ben.sees("feed", &["from a stock client"]).await;
 }

@@ -87,6 +87,17 @@ pub struct Limits {
     pub wrap_burst: u32,
     /// Private messages that wait for one person.
     pub mailbox_events: usize,
+    /// Private messages a minute that strangers may leave at a home's relay over a long time: for one person, and on one
+    /// connection.
+    pub stranger_wraps_per_minute: u32,
+    /// The same at once.
+    pub stranger_wrap_burst: u32,
+    /// Private messages that may wait for one person before those of strangers are refused.
+    pub stranger_mailbox_events: usize,
+    /// Events that one person may keep at a home's relay.
+    pub person_events: usize,
+    /// Bytes that they may take, roughly.
+    pub person_bytes: usize,
     /// Bytes that wait for one slow reader before it is dropped.
     pub reader_backlog_bytes: usize,
     /// Seconds an event's date may lie in the past (late publication, NIP-29).
@@ -193,6 +204,25 @@ impl Default for FileLimits {
     }
 }
 
+impl Limits {
+    /// What suits the relay of a home: lists of people that somebody follows are long, and there is less of everything
+    /// else.
+    pub fn of_home() -> Self {
+        Self {
+            message_bytes: 512 * 1024,
+            event_tags: 5000,
+            journal_bytes: 1 << 30,
+            files: FileLimits {
+                file_bytes: 1 << 30,
+                space_bytes: 16 << 30,
+                member_bytes: 2 << 30,
+                ..FileLimits::default()
+            },
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -220,6 +250,11 @@ impl Default for Limits {
             wraps_per_minute: 240,
             wrap_burst: 240,
             mailbox_events: 5000,
+            stranger_wraps_per_minute: 30,
+            stranger_wrap_burst: 60,
+            stranger_mailbox_events: 1000,
+            person_events: 100_000,
+            person_bytes: 128 << 20,
             reader_backlog_bytes: 1024 * 1024,
             past_seconds: 24 * 3600,
             future_seconds: 15 * 60,

@@ -18,6 +18,7 @@ use crate::access::Permit;
 use crate::auth;
 use crate::core::Core;
 use crate::fanout::{Listener, Seat};
+use crate::personal::strangers_rate;
 use crate::pipeline::{Pipeline, Reply, Submission};
 use crate::questions::{Answer, Asker, Count, Sync};
 use crate::rate::{Bucket, Rate};
@@ -49,6 +50,9 @@ pub struct Session {
 struct State {
     bucket: Bucket,
     rate: Rate,
+    /// Private messages of strangers to people of a home.
+    letters: Bucket,
+    letters_rate: Rate,
     queries: JoinSet<()>,
     running: HashMap<SubscriptionId, AbortHandle>,
     counting: HashMap<SubscriptionId, AbortHandle>,
@@ -70,9 +74,12 @@ impl Session {
             per_second: f64::from(limits.messages_per_second),
             burst: f64::from(limits.message_burst),
         };
+        let letters_rate = strangers_rate(limits);
         let mut state = State {
             bucket: Bucket::full(rate, Instant::now()),
             rate,
+            letters: Bucket::full(letters_rate, Instant::now()),
+            letters_rate,
             queries: JoinSet::new(),
             running: HashMap::new(),
             counting: HashMap::new(),
@@ -143,7 +150,15 @@ impl Session {
                 stop_sync(&id, state);
                 outbox.push(wire::neg_err(&id, TOO_FAST, None));
             }
-            ClientMessage::Event(event) => self.publish(event, text.len()).await,
+            ClientMessage::Event(event) => {
+                let people = self.seat.listener.people();
+                if self.core.is_strange_letter(&event, &people)
+                    && !state.letters.take(state.letters_rate, Instant::now())
+                {
+                    return outbox.push(wire::ok(&event.id, false, TOO_FAST));
+                }
+                self.publish(event, text.len()).await;
+            }
             ClientMessage::Req { id, filters } => self.subscribe(id, filters, state),
             ClientMessage::Close(id) => {
                 self.seat.listener.unsubscribe(&id);

@@ -13,6 +13,7 @@ use crate::files::Files;
 use crate::groups::{Authority, Groups};
 use crate::mail::Mail;
 use crate::management::UsedProofs;
+use crate::personal::{Personal, Residents};
 use crate::rate::Rate;
 use crate::snapshots::Snapshots;
 use crate::store::Store;
@@ -33,6 +34,8 @@ pub struct Core {
     pub files: Files,
     /// What private messages may cost.
     pub mail: Mail,
+    /// What there is beside, at the relay of a home's people.
+    pub personal: Option<Personal>,
     /// Invitations made on the fly.
     pub claims: Claims,
     /// Descriptions of channels, members and roles.
@@ -55,6 +58,7 @@ impl Core {
         store: Box<dyn Store>,
         files: Files,
         groups: Groups,
+        residents: Option<Arc<dyn Residents>>,
     ) -> Self {
         let authority = Authority {
             relay: keys.public_key(),
@@ -65,10 +69,12 @@ impl Core {
             per_second: f64::from(limits.wraps_per_minute) / 60.0,
             burst: f64::from(limits.wrap_burst),
         });
+        let personal = residents.map(|residents| Personal::new(residents, limits));
         let sync_room = config.limits.sync_events_in_all.min(Semaphore::MAX_PERMITS);
         Self {
             config,
             mail,
+            personal,
             authority,
             store,
             files,

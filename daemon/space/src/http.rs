@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::answer::{Body, text, with_cors};
+use crate::auth::relay_url;
 use crate::core::Core;
 use crate::files;
 use crate::management;
@@ -24,6 +25,8 @@ use crate::webhooks;
 pub const SUPPORTED_NIPS: [u16; 24] = [
     1, 9, 11, 17, 22, 25, 29, 30, 40, 42, 43, 45, 50, 52, 56, 59, 62, 65, 67, 70, 77, 86, 88, 98,
 ];
+/// The same of the relay of a home's people.
+pub const PERSONAL_NIPS: [u16; 14] = [1, 9, 11, 17, 40, 42, 45, 50, 59, 62, 65, 67, 70, 77];
 /// Seconds in which a client must have sent its request.
 const REQUEST_SECONDS: u64 = 15;
 /// Bytes of a request's head.
@@ -66,7 +69,8 @@ async fn respond(
     door: &Door,
 ) -> Response<Body> {
     match request.uri().path() {
-        "/" if request.method() == Method::POST
+        "/" if core.personal.is_none()
+            && request.method() == Method::POST
             && lists(
                 request.headers(),
                 header::CONTENT_TYPE,
@@ -76,11 +80,33 @@ async fn respond(
             with_cors(management::respond(core, pipeline, request).await)
         }
         "/" => root(core, request, door),
-        path if path.starts_with(webhooks::PATH) => {
+        "/.well-known/nostr.json" if core.personal.is_some() => names(core, &request),
+        path if path.starts_with(webhooks::PATH) && core.personal.is_none() => {
             webhooks::respond(core, pipeline, request).await
         }
         _ => files::respond(core, request).await,
     }
+}
+
+/// Whose name it is (NIP-05), at the relay of a home's people: as others find them who only know the relay. A name that
+/// nobody has and one whose person does not want to be found have the same answer.
+fn names(core: &Core, request: &Request<Incoming>) -> Response<Body> {
+    let query = request.uri().query().unwrap_or_default();
+    let name = query.split('&').find_map(|pair| pair.strip_prefix("name="));
+    let name = name.unwrap_or_default().to_ascii_lowercase();
+    let personal = core.personal.as_ref();
+    let person = personal.and_then(|personal| personal.named(&name));
+    let mut body = json!({"names": {}, "relays": {}});
+    if let Some(person) = person {
+        body["names"][&name] = person.to_hex().into();
+        body["relays"][person.to_hex()] = json!([relay_url(&core.config.service)]);
+    }
+    let mut response = text(StatusCode::OK, body.to_string());
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    with_cors(response)
 }
 
 /// The space itself: its description, and the door to the WebSocket.
@@ -115,13 +141,21 @@ fn root(core: &Core, mut request: Request<Incoming>, door: &Door) -> Response<Bo
     }
     with_cors(text(
         StatusCode::OK,
-        "This is a space. Open it in an app, or through the page of your home.\n",
+        match core.personal {
+            Some(_) => {
+                "This is where the people of a home write for everybody, and are written to.\n"
+            }
+            None => "This is a space. Open it in an app, or through the page of your home.\n",
+        },
     ))
 }
 
 /// What NIP-11 tells about a space.
 fn description(core: &Core) -> serde_json::Value {
-    let (config, limits) = (&core.config, &core.config.limits);
+    let config = &core.config;
+    if core.personal.is_some() {
+        return personal_description(core);
+    }
     json!({
         "name": core.text("name"),
         "description": core.text("about"),
@@ -132,25 +166,46 @@ fn description(core: &Core) -> serde_json::Value {
         "nip29": { "subgroups": true },
         "software": "warren",
         "version": env!("CARGO_PKG_VERSION"),
-        "limitation": {
-            "max_message_length": limits.message_bytes,
-            "max_subscriptions": limits.subscriptions,
-            "max_filters": limits.filters,
-            "max_limit": limits.query_events,
-            "default_limit": limits.query_events,
-            "max_subid_length": limits.subscription_id_chars,
-            "max_event_tags": limits.event_tags,
-            "max_content_length": limits.content_chars,
-            "max_count": limits.count_events,
-            "max_sync_events": limits.sync_events,
-            "auth_required": false,
-            "payment_required": false,
-            "restricted_writes": true,
-            "created_at_lower_limit": limits.past_seconds,
-            "created_at_upper_limit": limits.future_seconds,
-            "max_file_bytes": limits.files.file_bytes,
-        },
+        "limitation": limitation(core),
     })
+}
+
+/// The same of the relay of a home's people.
+fn personal_description(core: &Core) -> serde_json::Value {
+    json!({
+        "name": core.config.name,
+        "description": core.config.about,
+        "self": core.keys.public_key().to_hex(),
+        "supported_nips": PERSONAL_NIPS,
+        "software": "warren",
+        "version": env!("CARGO_PKG_VERSION"),
+        "limitation": limitation(core),
+    })
+}
+
+fn limitation(core: &Core) -> serde_json::Value {
+    let limits = &core.config.limits;
+    let mut shown = json!({
+        "max_message_length": limits.message_bytes,
+        "max_subscriptions": limits.subscriptions,
+        "max_filters": limits.filters,
+        "max_limit": limits.query_events,
+        "default_limit": limits.query_events,
+        "max_subid_length": limits.subscription_id_chars,
+        "max_event_tags": limits.event_tags,
+        "max_content_length": limits.content_chars,
+        "max_count": limits.count_events,
+        "max_sync_events": limits.sync_events,
+        "auth_required": false,
+        "payment_required": false,
+        "restricted_writes": true,
+        "created_at_upper_limit": limits.future_seconds,
+        "max_file_bytes": limits.files.file_bytes,
+    });
+    if core.personal.is_none() {
+        shown["created_at_lower_limit"] = limits.past_seconds.into();
+    }
+    shown
 }
 
 /// The answer to a request for a WebSocket (RFC 6455, section 4.2).

@@ -58,7 +58,7 @@ pub fn place(event: &Event) -> Result<Option<ChannelId>, Refusal> {
 
 /// Whether somebody may keep such a thing here: members may.
 pub fn check_own(event: &Event, groups: &Groups, core: &Core) -> Result<(), Refusal> {
-    if !groups.is_member(&event.pubkey) && !core.authority.is_above(&event.pubkey) {
+    if !core.belongs(groups, &event.pubkey) {
         return Err("restricted: join this space first".into());
     }
     if read_state::is_one(event) {
@@ -198,16 +198,31 @@ impl Mail {
         }
     }
 
-    /// Steps 6, 7 and 10 for a wrap: from a member to a member, not too fast.
-    pub fn check(&self, event: &Event, viewer: &Viewer, groups: &Groups) -> Result<(), Refusal> {
-        let belongs =
-            |person: &PublicKey| groups.is_member(person) || viewer.authority.is_above(person);
+    /// Steps 6, 7 and 10 for a wrap: from a member to a member, not too fast. To people of a home from anybody.
+    pub fn check(
+        &self,
+        event: &Event,
+        viewer: &Viewer,
+        groups: &Groups,
+        core: &Core,
+    ) -> Result<(), Refusal> {
+        let belongs = |person: &PublicKey| core.belongs(groups, person);
         let Some(person) = recipient(event) else {
             return Err("invalid: a private message is for one person (p tag)".into());
         };
         if event.tags.iter().any(|tag| tag.kind() == "-") {
             // NIP-70: its author alone may publish it, and a wrap's author is nobody.
             return Err("restricted: a private message cannot be a protected event".into());
+        }
+        if let Some(personal) = &core.personal {
+            if !belongs(&person) {
+                return Err("restricted: the message is for nobody who lives here".into());
+            }
+            let taken = match personal.known(&viewer.people) {
+                Some(sender) => self.take(sender),
+                None => personal.take_letter(&person),
+            };
+            return taken.then_some(()).ok_or_else(too_fast);
         }
         if viewer.people.is_empty() {
             return Err("auth-required: only members send messages here".into());
@@ -218,16 +233,26 @@ impl Mail {
         if !belongs(&person) {
             return Err("restricted: the message is for nobody of this space".into());
         }
-        let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
-        if !senders.take(sender, Instant::now()) {
-            return Err("rate-limited: you write very fast; wait a moment".into());
-        }
-        Ok(())
+        self.take(sender).then_some(()).ok_or_else(too_fast)
     }
 
+    fn take(&self, sender: &PublicKey) -> bool {
+        let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        senders.take(sender, Instant::now())
+    }
     /// Whether one more may wait for its recipient, and counts it. Called by the thread that writes.
-    pub fn take_room(&self, event: &Event, core: &Core) -> Result<bool, StoreError> {
-        let limit = core.config.limits.mailbox_events;
+    pub fn take_room(
+        &self,
+        event: &Event,
+        viewer: &Viewer,
+        core: &Core,
+    ) -> Result<bool, StoreError> {
+        let limits = &core.config.limits;
+        let limit = if core.is_strange_letter(event, &viewer.people) {
+            limits.stranger_mailbox_events.min(limits.mailbox_events)
+        } else {
+            limits.mailbox_events
+        };
         let Some(person) = recipient(event) else {
             return Ok(false);
         };
@@ -244,6 +269,10 @@ impl Mail {
         waiting.insert(person, count + usize::from(fits));
         Ok(fits)
     }
+}
+
+fn too_fast() -> Refusal {
+    "rate-limited: you write very fast; wait a moment".into()
 }
 
 /// What waits for somebody, at most `limit`.

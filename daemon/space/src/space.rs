@@ -13,6 +13,7 @@ use crate::disk::{Directory, Disk};
 use crate::error::SpaceError;
 use crate::files::{BlobError, Fetcher, Files};
 use crate::groups::{Groups, kinds};
+use crate::personal::Residents;
 use crate::pipeline::Pipeline;
 use crate::record::ChannelId;
 use crate::store::{EmbeddedStore, Store, StoreError};
@@ -69,11 +70,35 @@ impl Space {
         Self::open_on(Arc::new(disk), config, clock)
     }
 
+    /// Opens the relay of the people of a home instead (see `personal`). The directory is as that of a space.
+    pub fn open_personal(
+        config: SpaceConfig,
+        residents: Arc<dyn Residents>,
+        clock: Clock,
+    ) -> Result<Arc<Self>, SpaceError> {
+        let path = config.dir.join("journal");
+        let disk = Directory::open(&path).map_err(|source| SpaceError::File {
+            action: "open",
+            path,
+            source,
+        })?;
+        Self::open_for(Arc::new(disk), config, clock, Some(residents))
+    }
+
     /// The same, with the journal on another disk than the file system's.
     pub(crate) fn open_on(
         disk: Arc<dyn Disk>,
         config: SpaceConfig,
         clock: Clock,
+    ) -> Result<Arc<Self>, SpaceError> {
+        Self::open_for(disk, config, clock, None)
+    }
+
+    fn open_for(
+        disk: Arc<dyn Disk>,
+        config: SpaceConfig,
+        clock: Clock,
+        residents: Option<Arc<dyn Residents>>,
     ) -> Result<Arc<Self>, SpaceError> {
         let base32 = |c: u8| c.is_ascii_lowercase() || (b'2'..=b'7').contains(&c);
         if config.service.len() != 52 || !config.service.bytes().all(base32) {
@@ -115,13 +140,21 @@ impl Space {
             })
             .map_err(failed)?;
         let files = open_files(&config)?;
-        let core = Core::new(config.clone(), clock, keys, Box::new(store), files, groups);
+        let core = Core::new(
+            config.clone(),
+            clock,
+            keys,
+            Box::new(store),
+            files,
+            groups,
+            residents,
+        );
         core.files
             .catch_up(&deletions)
             .and_then(|()| core.files.sweep(core.now()))
             .map_err(|error| files_failed(&config, error))?;
         let groups = core.groups();
-        if groups.len() == 0 && groups.community().gone.is_empty() {
+        if core.personal.is_none() && groups.len() == 0 && groups.community().gone.is_empty() {
             make_first_channel(&core).map_err(failed)?;
         }
         vanish::finish_all(&core).map_err(failed)?;

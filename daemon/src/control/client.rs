@@ -139,6 +139,9 @@ fn sentence(error: &ControlError) -> String {
         ErrorCode::FromConfiguration => format!(
             "{first} stands in the configuration file; change it there and start the daemon anew"
         ),
+        ErrorCode::OfHome => format!(
+            "{first} is where people of this home write for everybody; it belongs to the home, and backups take it along"
+        ),
         ErrorCode::BadValue => format!("{first}: expected {}", argument(1)),
         ErrorCode::Exists => format!("it is here already, as {first}; nothing was changed"),
         ErrorCode::TooManyVisible => {

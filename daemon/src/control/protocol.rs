@@ -42,6 +42,8 @@ pub enum Request {
     },
     /// Spaces hosted here, with their settings.
     SpaceList {},
+    /// The relay of the home's people as if it were a space, or null.
+    HomeRelay {},
     /// Changes settings; what is not named stays.
     SpaceSet {
         /// Which: id, title or service.
@@ -108,6 +110,7 @@ pub const COMMANDS: &[&str] = &[
     "spaces",
     "space_create",
     "space_list",
+    "home_relay",
     "space_set",
     "space_remove",
     "space_adopt",
@@ -136,6 +139,8 @@ pub enum ErrorCode {
     Ambiguous,
     /// It stands in the configuration file and is changed there alone. Argument: its id.
     FromConfiguration,
+    /// It is the relay of the home's people, which is neither changed, removed nor taken in. Argument: its id.
+    OfHome,
     /// A value that cannot be. Arguments: which, what was expected.
     BadValue,
     /// It is here already. Argument: its id.

@@ -109,16 +109,31 @@ impl Dialer for MeshDialer {
     }
 
     fn services(&self) -> Vec<ServiceListing> {
+        self.listings(|kind| kind != ServiceKind::Home)
+    }
+
+    fn relays(&self) -> Vec<ServiceListing> {
+        self.listings(|kind| kind == ServiceKind::Home)
+    }
+}
+
+impl MeshDialer {
+    /// The services of the island whose kind is wanted.
+    fn listings(&self, wanted: impl Fn(ServiceKind) -> bool) -> Vec<ServiceListing> {
         let spaces = self.hosted.spaces();
-        let open = spaces.iter().filter(|local| local.space.is_some());
+        let open = spaces
+            .iter()
+            .filter(|local| local.space.is_some() && wanted(local.kind()));
         let local = open.map(|local| ServiceListing {
             service: local.name.clone(),
-            kind: ServiceKind::Space,
+            kind: local.kind(),
             name: local.record.title.clone(),
             host: self.name.clone(),
         });
         let beside = self.hosted.others();
-        let open = beside.iter().filter(|local| local.serves.is_some());
+        let open = beside
+            .iter()
+            .filter(|local| local.serves.is_some() && wanted(local.kind));
         let beside = open.map(|local| ServiceListing {
             service: local.name.clone(),
             kind: local.kind,
@@ -129,6 +144,7 @@ impl Dialer for MeshDialer {
             .directory
             .all()
             .into_iter()
+            .filter(|found| wanted(found.announcement.kind))
             .map(|found| ServiceListing {
                 service: found.name,
                 kind: found.announcement.kind,

@@ -19,6 +19,7 @@ use super::dialer::MeshDialer;
 use super::listen::Listener;
 use super::others::{LocalService, Serves, Shown};
 use super::record::SpaceRecord;
+use super::relay::Tenants;
 use crate::clock::WallClock;
 use crate::config::Mode;
 use crate::error::DaemonError;
@@ -58,13 +59,22 @@ impl LocalSpace {
     pub const fn is_shown(&self) -> bool {
         self.record.visible && self.space.is_some()
     }
+
+    /// What the island is told that it is.
+    pub const fn kind(&self) -> ServiceKind {
+        if self.record.home {
+            ServiceKind::Home
+        } else {
+            ServiceKind::Space
+        }
+    }
 }
 
 impl From<&LocalSpace> for Shown {
     fn from(space: &LocalSpace) -> Self {
         Self {
             id: space.id.clone(),
-            kind: ServiceKind::Space,
+            kind: space.kind(),
             signer: Arc::clone(&space.signer),
             port: space.record.port,
             title: space.record.title.clone(),
@@ -83,6 +93,15 @@ pub struct Running {
 }
 
 impl Running {
+    /// Serves a space.
+    pub fn new(space: Arc<Space>) -> Self {
+        Self {
+            space,
+            reading: Arc::default(),
+            ending: watch::Sender::new(false),
+        }
+    }
+
     /// Serves a connection until it, or the space, ends.
     pub async fn serve<IO>(self: Arc<Self>, io: IO)
     where
@@ -307,8 +326,25 @@ impl Hosted {
             shown.retain(|old| old.kind != more.kind || old.id != more.id);
             shown.push(more);
         }
+        // The home's own comes last: it makes room where there are too many.
+        shown.sort_by_key(|service| service.kind == ServiceKind::Home);
+        let told = self.tell(&shown).await;
+        let fits = !matches!(
+            told,
+            Err(DescriptorError::TooManyServices(_) | DescriptorError::TooLong(_))
+        );
+        if !fits && shown.pop_if(|service| service.kind == ServiceKind::Home).is_some() {
+            log::warn!(
+                "the island is told of as many services as it can be: other homes do not find what people of this one write for everybody"
+            );
+            return self.tell(&shown).await;
+        }
+        told
+    }
+
+    async fn tell(&self, shown: &[Shown]) -> Result<(), DescriptorError> {
         let mut announcements: Vec<ServiceAnnouncement> = Vec::new();
-        for service in &shown {
+        for service in shown {
             let announcement =
                 service
                     .signer
@@ -369,19 +405,18 @@ pub fn open_files(
     clock: &WallClock,
 ) -> Result<Arc<Running>, DaemonError> {
     let clock = clock.clone();
-    let space = Space::open(
-        config(directory, service, record),
-        Arc::new(move || clock.unix_seconds()),
-    )
-    .map_err(|error| DaemonError::Service {
+    let clock = Arc::new(move || clock.unix_seconds());
+    let config = config(directory, service, record);
+    let opened = match record.home {
+        // Nobody lives here yet: whoever really serves it opens it with its people.
+        true => Space::open_personal(config, Arc::new(Tenants::default()), clock),
+        false => Space::open(config, clock),
+    };
+    let space = opened.map_err(|error| DaemonError::Service {
         what: format!("the space {}", record.title),
         reason: error.to_string(),
     })?;
-    Ok(Arc::new(Running {
-        space,
-        reading: Arc::default(),
-        ending: watch::Sender::new(false),
-    }))
+    Ok(Arc::new(Running::new(space)))
 }
 
 /// What a space is told.
@@ -394,7 +429,11 @@ pub fn config(directory: &std::path::Path, service: &str, record: &SpaceRecord) 
         owner: record.owner,
         limits: Limits {
             journal_bytes: u64::from(record.quota_mib) << 20,
-            ..Limits::default()
+            ..if record.home {
+                Limits::of_home()
+            } else {
+                Limits::default()
+            }
         },
     }
 }

@@ -106,7 +106,9 @@ pub fn find(spaces: &[LocalSpace], name: &str) -> Result<LocalSpace, ControlErro
     if let Some(space) = exact {
         return Ok(copy(space));
     }
-    let mut titled = spaces.iter().filter(|space| space.record.title == name);
+    let mut titled = spaces
+        .iter()
+        .filter(|space| space.record.title == name && !space.record.home);
     match (titled.next(), titled.next()) {
         (Some(space), None) => Ok(copy(space)),
         (Some(_), Some(_)) => Err(ControlError::new(ErrorCode::Ambiguous, name)),
@@ -131,9 +133,17 @@ impl Manager {
 
     /// All spaces of this box with their settings, by id.
     pub fn list(&self) -> Vec<HostedSpace> {
-        let mut list: Vec<HostedSpace> = self.hosted.spaces().iter().map(view).collect();
+        let spaces = self.hosted.spaces();
+        let spaces = spaces.iter().filter(|space| !space.record.home);
+        let mut list: Vec<HostedSpace> = spaces.map(view).collect();
         list.sort_by(|a, b| a.id.cmp(&b.id));
         list
+    }
+
+    /// The relay of the home's people, if this box has one.
+    pub fn relay(&self) -> Option<HostedSpace> {
+        let spaces = self.hosted.spaces();
+        spaces.iter().find(|space| space.record.home).map(view)
     }
 
     /// Makes a space and serves it.
@@ -151,6 +161,7 @@ impl Manager {
             owner,
             quota_mib: QUOTA_MIB,
             closed: false,
+            home: false,
         };
         record.check()?;
         let id = self.free_id(&record.title);
@@ -183,6 +194,10 @@ impl Manager {
         let mut record = blocking(move || SpaceRecord::load(&record_file))
             .await?
             .ok_or_else(|| ControlError::new(ErrorCode::NotFound, directory))?;
+        if record.home {
+            // There is one of its own at every home, and people name theirs by its service.
+            return Err(ControlError::new(ErrorCode::OfHome, directory));
+        }
         let key = incoming.join(SERVICE_KEY);
         let service = blocking(move || keys::service(&key)).await?.service();
         let same = |space: &&LocalSpace| space.name.as_str() == service.to_string();
@@ -279,6 +294,7 @@ impl Manager {
         let shown = self.hosted.shown();
         let others = shown
             .iter()
+            .filter(|other| other.kind != ServiceKind::Home)
             .filter(|other| other.kind != ServiceKind::Space || other.id != space.id);
         if others.count() >= MAX_SERVICES {
             return Err(ControlError::new(
@@ -343,6 +359,9 @@ impl Manager {
         let space = find(&self.hosted.spaces(), name)?;
         if space.configured {
             return Err(ControlError::new(ErrorCode::FromConfiguration, space.id));
+        }
+        if space.record.home {
+            return Err(ControlError::new(ErrorCode::OfHome, space.id));
         }
         let is_read = |running: &Arc<hosted::Running>| Arc::strong_count(&running.reading) > 1;
         if space.space.as_ref().is_some_and(is_read) {

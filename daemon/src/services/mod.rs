@@ -10,6 +10,7 @@ pub mod manage;
 pub mod others;
 pub mod reading;
 pub mod record;
+pub mod relay;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub use listen::Listener;
 use manage::{Manager, SERVICE_KEY};
 use reading::Reading;
 use record::SpaceRecord;
+use relay::Tenants;
 
 /// Spaces that are open and sockets that are bound, before privileges are dropped and before anything is served.
 #[derive(Debug)]
@@ -42,6 +44,7 @@ pub struct Prepared {
     spaces: Vec<LocalSpace>,
     space_listeners: Vec<(String, Listener)>,
     web: Vec<(WebAddress, Listener)>,
+    tenants: Arc<Tenants>,
 }
 
 /// Binds what the configuration names. With TUN the node's address must be there already.
@@ -63,6 +66,7 @@ pub fn bind(config: &Config, address: NodeAddress) -> Result<Prepared, DaemonErr
         spaces: Vec::new(),
         space_listeners,
         web,
+        tenants: Arc::default(),
     })
 }
 
@@ -81,6 +85,7 @@ impl Prepared {
                 owner: space.owner.map(|owner| owner.0),
                 quota_mib: record::QUOTA_MIB,
                 closed: false,
+                home: false,
             };
             let key = keys::service_file(&config.state, id);
             let opened = hosted::open(id, folders.of(id), &key, record, true, clock)?;
@@ -98,6 +103,16 @@ impl Prepared {
             match open_made(&folders, &id, clock) {
                 Ok(opened) => {
                     log::info!("space {id}: {}.warren", opened.name);
+                    self.spaces.push(opened);
+                }
+                Err(error) => log::error!("{error}"),
+            }
+        }
+        if !self.web.is_empty() {
+            let name = &config.name.0;
+            match relay::open(&config.state, name, &self.spaces, &self.tenants, clock) {
+                Ok(opened) => {
+                    log::info!("people of this home write at {}.warren", opened.name);
                     self.spaces.push(opened);
                 }
                 Err(error) => log::error!("{error}"),
@@ -157,7 +172,12 @@ impl Prepared {
         hosted.set_dialer(&dialer);
         let mut home = None;
         if !self.web.is_empty() {
-            let opened = open_home(config, dialer, clock)?;
+            let spaces = hosted.spaces();
+            let relay = spaces.iter().find(|space| space.record.home);
+            let relay = relay.map(|relay| relay.name.clone());
+            let opened = open_home(config, relay, dialer, clock)?;
+            self.tenants.set(&opened);
+            opened.resume();
             for (at, listener) in self.web {
                 log::info!("the page is at {at}");
                 let home = Arc::clone(&opened);
@@ -204,6 +224,7 @@ fn open_made(folders: &Folders, id: &str, clock: &WallClock) -> Result<LocalSpac
 
 fn open_home(
     config: &Config,
+    relay: Option<ServiceName>,
     dialer: Arc<MeshDialer>,
     clock: &WallClock,
 ) -> Result<Arc<Home>, DaemonError> {
@@ -212,6 +233,7 @@ fn open_home(
         dir: config.state.join("home"),
         name: config.name.0.clone(),
         host_names: Vec::new(),
+        relay,
         limits: warren_home::Limits::default(),
     };
     Home::open(home, dialer, Arc::new(move || clock.unix_seconds())).map_err(|error| {
@@ -239,10 +261,9 @@ impl Services {
     pub async fn view(&self, kind: ServiceKind) -> Vec<protocol::Space> {
         self.directory.refresh_for_a_moment().await;
         let spaces = self.hosted.spaces();
-        let is_space = kind == ServiceKind::Space;
         let open = spaces
             .iter()
-            .filter(|local| is_space && local.space.is_some());
+            .filter(|local| local.kind() == kind && local.space.is_some());
         let local = open.map(|local| protocol::Space {
             service: local.name.to_string(),
             title: local.record.title.clone(),

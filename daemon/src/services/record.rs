@@ -10,6 +10,7 @@
 //! | `owner` | public key, 64 hexadecimal digits; left out: nobody |
 //! | `quota_mib` | MiB of events it may keep |
 //! | `closed` | whether it has moved to another box |
+//! | `home` | whether it is no space but the relay of this home's people |
 
 use std::path::Path;
 
@@ -51,6 +52,8 @@ pub struct SpaceRecord {
     pub quota_mib: u32,
     /// Whether it has moved to another box.
     pub closed: bool,
+    /// Whether it is no space but the relay of this home's people.
+    pub home: bool,
 }
 
 /// The file as it is written.
@@ -70,6 +73,8 @@ struct File {
     quota_mib: u32,
     #[serde(default)]
     closed: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    home: bool,
 }
 
 const fn quota() -> u32 {
@@ -119,6 +124,7 @@ impl SpaceRecord {
             owner: self.owner.map(|owner| owner.to_hex()),
             quota_mib: self.quota_mib,
             closed: self.closed,
+            home: self.home,
         };
         toml::to_string(&file).unwrap_or_default()
     }
@@ -138,6 +144,7 @@ impl SpaceRecord {
             owner,
             quota_mib: file.quota_mib,
             closed: file.closed,
+            home: file.home,
         };
         (file.version == VERSION && record.check().is_ok()).then_some(record)
     }
@@ -209,6 +216,7 @@ mod tests {
             owner: Some(nostr::key::Keys::generate().public_key()),
             quota_mib: 12,
             closed: false,
+            home: false,
         }
     }
 
@@ -216,7 +224,12 @@ mod tests {
     fn what_is_written_reads_back_and_other_versions_do_not() {
         let record = record();
         let text = record.render();
-        assert_eq!(SpaceRecord::parse(&text), Some(record));
+        assert_eq!(SpaceRecord::parse(&text), Some(record.clone()));
+        let home = SpaceRecord {
+            home: true,
+            ..record
+        };
+        assert_eq!(SpaceRecord::parse(&home.render()), Some(home));
         assert_eq!(
             SpaceRecord::parse(&text.replace("version = 1", "version = 2")),
             None

@@ -174,7 +174,10 @@ pub fn backup(socket: &Path, directory: &Path) -> Result<Summary, DaemonError> {
     };
     let home = files(socket, None, &mut objects, &HashMap::new(), &mut summary)?;
     let mut spaces = Vec::new();
-    let all: Vec<HostedSpace> = client::ask(socket, &Request::SpaceList {})?;
+    let mut all: Vec<HostedSpace> = client::ask(socket, &Request::SpaceList {})?;
+    summary.spaces = all.len() as u64;
+    let relay: Option<HostedSpace> = client::ask(socket, &Request::HomeRelay {})?;
+    all.extend(relay);
     for space in all {
         let own = source::papers(socket, &space.id)?;
         let mut events = Vec::new();
@@ -203,7 +206,6 @@ pub fn backup(socket: &Path, directory: &Path) -> Result<Summary, DaemonError> {
             events,
             files,
         });
-        summary.spaces += 1;
     }
     let manifest = Manifest {
         version: 1,

@@ -18,6 +18,7 @@ use crate::services::hosted;
 use crate::services::manage::{SERVICE_KEY, SPACE_KEY};
 use crate::services::reading::extras_of;
 use crate::services::record::{self, SpaceRecord};
+use crate::services::relay;
 use crate::{keys, privileges, store};
 
 /// The box that a space comes to.
@@ -63,6 +64,14 @@ impl Place {
         Folders::new(self.config.state.join("spaces"))
     }
 
+    /// Where what has this record belongs.
+    fn folders_of(&self, record: &SpaceRecord) -> Folders {
+        match record.home {
+            true => relay::folders(&self.config.state),
+            false => self.folders(),
+        }
+    }
+
     /// What a space of this service is called here, if it is here.
     pub fn has(&self, service: &ServiceKey) -> Result<Option<String>, DaemonError> {
         if self.lock.is_none() {
@@ -76,6 +85,8 @@ impl Place {
         let made = made
             .into_iter()
             .map(|id| (folders.of(&id).join(SERVICE_KEY), id));
+        let own = relay::folders(&self.config.state).of(relay::FOLDER);
+        let made = made.chain([(own.join(SERVICE_KEY), relay::ID.to_owned())]);
         let configured = self.config.space.iter().map(|space| {
             let id = space.id.get_ref().0.clone();
             (keys::service_file(&self.config.state, &id), id)
@@ -132,8 +143,15 @@ impl<'a> Incoming<'a> {
         if let Some(id) = place.has(&service)? {
             return Err(DaemonError::SpaceIsHere(id));
         }
+        if record.home {
+            // People name theirs by its service: another one does not take its place.
+            let own = relay::folders(place.state()).of(relay::FOLDER);
+            if place.lock.is_none() || own.exists() {
+                return Err(DaemonError::SpaceIsHere(relay::ID.to_owned()));
+            }
+        }
         let name = format!("import-{}", std::process::id());
-        let directory = place.folders().begin(&name)?;
+        let directory = place.folders_of(&record).begin(&name)?;
         let mut incoming = Self {
             place,
             from: from.to_path_buf(),
@@ -190,7 +208,7 @@ impl<'a> Incoming<'a> {
     pub fn finish(mut self) -> Result<String, DaemonError> {
         self.close()?;
         let place = self.place;
-        let folders = place.folders();
+        let folders = place.folders_of(&self.record);
         if place.lock.is_some() {
             self.record.port = free_port(place, self.record.port)?;
         }
@@ -209,7 +227,10 @@ impl<'a> Incoming<'a> {
             let mut spaces = place.config.space.iter();
             spaces.any(|space| space.id.get_ref().0 == id)
         };
-        let id = folders.free_id(&record::slug(&self.record.title), configured);
+        let id = match self.record.home {
+            true => relay::FOLDER.to_owned(),
+            false => folders.free_id(&record::slug(&self.record.title), configured),
+        };
         folders.commit(&self.name, &id)?;
         self.finished = true;
         Ok(id)

@@ -4,6 +4,7 @@ mod backups;
 mod client;
 mod daemon;
 mod exports;
+mod home;
 mod http;
 mod kills;
 mod spaces;

@@ -62,6 +62,7 @@ pub const TARGETS: &[Target] = &[
     target("call", nostr::call),
     target("account", nostr::account),
     target("signer", nostr::signer),
+    target("feed", nostr::feed),
 ];
 
 /// The target of a name.

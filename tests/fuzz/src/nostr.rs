@@ -76,6 +76,11 @@ pub fn account(bytes: &[u8]) {
     warren_home::fuzz::account(bytes);
 }
 
+/// What another home sends to the feed.
+pub fn feed(bytes: &[u8]) {
+    warren_home::fuzz::feed(bytes);
+}
+
 /// What an app sends to the signer of a home.
 pub fn signer(bytes: &[u8]) {
     warren_home::fuzz::signer(bytes);

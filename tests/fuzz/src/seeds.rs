@@ -17,6 +17,17 @@ const VECTORS: [&str; 6] = [
 /// Longest vector that is worth mutating.
 const LONGEST: usize = 1500;
 
+/// What another home's relay says, with the tags that the feed reads, and what it says of a name; what people type.
+const FEED: &[&str] = &[
+    r#"["EVENT","n1",{"id":"0000000000000000000000000000000000000000000000000000000000000001","pubkey":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","created_at":1,"kind":1,"tags":[["e","0000000000000000000000000000000000000000000000000000000000000002","","root"],["e","0000000000000000000000000000000000000000000000000000000000000003","","reply"],["p","379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe"]],"content":"x","sig":"00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"}]"#,
+    r#"["EVENT","who",{"id":"0000000000000000000000000000000000000000000000000000000000000001","pubkey":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","created_at":1,"kind":10002,"tags":[["r","ws://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.warren/","write"],["r","wss://x.example/"]],"content":"","sig":"00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"}]"#,
+    r#"["EOSE","n1","more"]"#,
+    r#"["CLOSED","us","restricted: x"]"#,
+    r#"{"names":{"ann":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe"}}"#,
+    "ann@aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.warren",
+    "nostr:npub180cvv07tjdrrgpa0j7j7tmnyl2yr6yr7l8j4s3evf6u64th6gkwsyjh6w6",
+];
+
 const CONFIG: &[&str] = &[
     "version = 1\nname = \"a\"\n",
     r#"version = 1
@@ -323,7 +334,13 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     for (name, texts) in texts {
         seeds.extend(texts.iter().map(|text| (name, text.as_bytes().to_vec())));
     }
-    for (name, texts) in [("call", CALLS), ("account", ACCOUNTS), ("signer", SIGNER)] {
+    let of_homes = [
+        ("call", CALLS),
+        ("account", ACCOUNTS),
+        ("signer", SIGNER),
+        ("feed", FEED),
+    ];
+    for (name, texts) in of_homes {
         seeds.extend(texts.iter().map(|text| (name, text.as_bytes().to_vec())));
     }
     for event in [EVENT, METADATA, POLL, MEETING] {

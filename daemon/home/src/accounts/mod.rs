@@ -355,6 +355,21 @@ impl Accounts {
             .and_then(|id| state.get(&id).cloned())
     }
 
+    /// Whether somebody has an account here.
+    pub fn lives_here(&self, person: &PublicKey) -> bool {
+        self.state().by_person(person).is_some()
+    }
+
+    /// The accounts that are open, with their keys.
+    pub fn open_ones(&self) -> Vec<(Account, Keys)> {
+        self.state().open_ones()
+    }
+
+    /// Everybody who has an account here.
+    pub fn people(&self) -> Vec<PublicKey> {
+        self.state().people()
+    }
+
     /// The account whose signer has this key, with the signer's keys.
     pub fn by_signer(&self, signer: &PublicKey) -> Option<(Account, Keys)> {
         self.state().by_signer(signer)

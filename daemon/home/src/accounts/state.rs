@@ -168,6 +168,19 @@ impl State {
         Some((stale, device.key.clone(), entry.account.public_key))
     }
 
+    /// The accounts that are open, with their keys.
+    pub fn open_ones(&self) -> Vec<(Account, Keys)> {
+        let open = self.open.iter();
+        open.filter_map(|(id, keys)| Some((self.get(id)?.clone(), keys.clone())))
+            .collect()
+    }
+
+    /// Everybody.
+    pub fn people(&self) -> Vec<PublicKey> {
+        let all = self.entries.values();
+        all.map(|entry| entry.account.public_key).collect()
+    }
+
     /// Keeps the keys of an account that was opened.
     pub fn unseal(&mut self, id: &AccountId, keys: Keys) {
         if self

@@ -7,6 +7,7 @@
 
 mod account;
 mod apps;
+mod feed;
 mod own_key;
 mod reply;
 mod well_known;
@@ -25,6 +26,7 @@ use crate::accounts::error::AccountError;
 use crate::accounts::moving::DOCUMENT_BYTES;
 use crate::accounts::record::Account;
 use crate::accounts::{Accounts, Session};
+use crate::feed::Feed;
 use crate::forms;
 use crate::guests::Token;
 use crate::http::Body;
@@ -37,6 +39,8 @@ use reply::{Failure, Reply};
 const BODY_BYTES: usize = 16 * 1024;
 /// Bytes of a request to the signer: text that is encrypted may be long.
 const SIGNER_BYTES: usize = 256 * 1024;
+/// Bytes of a request to the feed: an event may be long.
+const FEED_BYTES: usize = 512 * 1024;
 /// How long a request may take to be sent.
 const SENDING: Duration = Duration::from_secs(30);
 
@@ -49,6 +53,7 @@ pub fn is_for_api(path: &str) -> bool {
 pub struct Api {
     people: Arc<People>,
     signer: Arc<Signer>,
+    feed: Arc<Feed>,
     proofs: Proofs,
 }
 
@@ -58,6 +63,8 @@ struct Caller {
     source: Option<IpAddr>,
     /// Under which name they see the home.
     host: String,
+    /// What stands behind the path.
+    query: String,
     /// What they showed.
     token: Option<Token>,
     /// Whose device it is, if it is one.
@@ -71,12 +78,13 @@ impl Caller {
 }
 
 impl Api {
-    /// Over these people.
-    pub fn new(people: Arc<People>) -> Self {
+    /// Over these people and their feed.
+    pub fn new(people: Arc<People>, feed: Arc<Feed>) -> Self {
         let signer = Arc::new(Signer::new(Arc::clone(&people.accounts)));
         Self {
             people,
             signer,
+            feed,
             proofs: Proofs::default(),
         }
     }
@@ -109,6 +117,7 @@ impl Api {
         let caller = Caller {
             source,
             host: header_text(&head.headers, header::HOST).to_owned(),
+            query: head.uri.query().unwrap_or_default().to_owned(),
             session: token.as_ref().and_then(|token| self.people.present(token)),
             token,
         };
@@ -121,6 +130,7 @@ impl Api {
         let most = match path {
             "accounts/import" => DOCUMENT_BYTES + BODY_BYTES,
             "signer" => SIGNER_BYTES,
+            path if path.starts_with("feed/") => FEED_BYTES,
             _ => BODY_BYTES,
         };
         let body = tokio::time::timeout(SENDING, Limited::new(body, most).collect()).await;
@@ -190,6 +200,7 @@ impl Api {
             ("GET", ["requests"]) => self.requests(caller),
             ("POST", ["requests", id]) => self.decide(caller, id, read(body)?).await,
             ("POST", ["signer"]) => self.sign(caller, read(body)?),
+            (_, ["feed", rest @ ..]) => self.feed(method, rest, caller, body).await,
             _ => Err(Failure::new(404, "unknown", json!({"what": "path"}))),
         }
     }
@@ -244,4 +255,5 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
 pub fn read_foreign(body: &[u8]) {
     account::read_foreign(body);
     apps::read_foreign(body);
+    feed::read_foreign(body);
 }

@@ -34,6 +34,14 @@ impl Reply {
         }
     }
 
+    /// Something was made.
+    pub fn created(body: Value) -> Self {
+        Self {
+            status: 201,
+            ..Self::ok(body)
+        }
+    }
+
     /// Done, and the browser is logged out.
     pub fn logged_out() -> Self {
         Self {

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, missing_debug_implementations)]
 
 pub mod http;
+pub mod island;
 
 use std::io;
 use std::net::SocketAddr;
@@ -130,6 +131,7 @@ impl TestHome {
             dir: dir.join(name),
             name: name.into(),
             host_names: vec!["warren.lan".into()],
+            relay: None,
             limits,
         };
         let home = Home::open(
@@ -139,6 +141,11 @@ impl TestHome {
         )
         .unwrap();
         home.resume();
+        Self::listening(home).await
+    }
+
+    /// Serves an open home on loopback.
+    pub async fn listening(home: Arc<Home>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let served = Arc::clone(&home);

@@ -83,7 +83,7 @@ impl Importer {
         let files = space::open_files(&config)?;
         let groups = Groups::new(keys.public_key());
         Ok(Self {
-            core: Core::new(config, clock, keys, Box::new(store), files, groups),
+            core: Core::new(config, clock, keys, Box::new(store), files, groups, None),
             batch: Vec::new(),
             bytes: 0,
             ids: HashSet::new(),

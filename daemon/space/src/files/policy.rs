@@ -43,6 +43,9 @@ impl Rank {
 
 /// What somebody is in the whole space; `None`: no member.
 pub fn standing(core: &Core, groups: &Groups, person: &PublicKey) -> Option<Rank> {
+    if let Some(personal) = &core.personal {
+        return personal.lives_here(person).then_some(Rank::Member);
+    }
     Rank::of(&groups.standing(&core.authority, person))
 }
 
@@ -68,6 +71,11 @@ const fn quota(limits: &FileLimits, rank: Rank) -> u64 {
 /// Whether a token's person may upload into the channel it names; their rank in the space.
 pub fn may_upload(core: &Core, token: &Token) -> Result<Rank, Refusal> {
     let groups = core.groups();
+    if core.personal.is_some() {
+        let rank = standing(core, &groups, &token.person).ok_or(Refusal::NotMember)?;
+        let is_public = token.channel.is_none();
+        return is_public.then_some(rank).ok_or(Refusal::Channel);
+    }
     let in_space = groups.standing(&core.authority, &token.person);
     let rank = Rank::of(&in_space)
         .filter(|_| in_space.permissions.has(Permission::Upload))

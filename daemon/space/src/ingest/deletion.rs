@@ -10,7 +10,6 @@ use crate::core::Core;
 use crate::groups::kinds;
 use crate::groups::rules::not_allowed;
 use crate::mail;
-use crate::read_state;
 use crate::record::{ChannelId, StoredEvent, tag_values};
 use crate::store::Query;
 use crate::vanish;
@@ -163,7 +162,8 @@ pub fn own_targets(
         let own = target.event.pubkey == event.pubkey || mail::is_for(target, &event.pubkey);
         own && kind != kinds::DELETION
             && kind != vanish::KIND
-            && (!is_state(kind) || read_state::is_one(&target.event))
+            && (!is_state(kind) || kind == kinds::APP_DATA)
+            && !mail::is_permission(&target.event)
     });
     for target in &targets {
         if channel.is_none() {

@@ -61,15 +61,31 @@ pub fn takes_away(event: &Event) -> bool {
         || links::takes_a_place(event)
 }
 
-fn ask<'a>(event: &'a Event, groups: &'a Groups, core: &'a Core) -> Ask<'a> {
-    Ask {
+/// Whether an event may be taken, and what follows from it.
+fn check(
+    event: &Event,
+    groups: &Groups,
+    channel: Option<&ChannelId>,
+    core: &Core,
+) -> Result<Answer, Refusal> {
+    if let Some(personal) = &core.personal {
+        return personal.check(event, channel).map(|()| Answer::None);
+    }
+    let ask = Ask {
         event,
         groups,
         authority: &core.authority,
         claims: &core.claims,
         limits: &core.config.limits,
         now: core.now(),
-    }
+    };
+    rules::check(&ask, channel)
+}
+
+/// Whether a home hands in what its people signed.
+fn is_handed_in(viewer: &Viewer, core: &Core) -> bool {
+    let personal = core.personal.as_ref();
+    personal.is_some_and(|personal| personal.is_home(viewer))
 }
 
 /// Steps 4 to 8. `Ok(None)`: go on. `Ok(Some(text))`: nothing more to do, the answer is yes.
@@ -131,8 +147,8 @@ pub fn examine(event: &Event, viewer: &Viewer, core: &Core) -> Result<Option<Str
     // 6: authentication. Of a wrap it is the sender's, whose key it is not signed by.
     let is_wrap = mail::is_wrap(event.kind.as_u16());
     if is_wrap {
-        core.mail.check(event, viewer, &groups)?;
-    } else if !viewer.people.contains(&event.pubkey) {
+        core.mail.check(event, viewer, &groups, core)?;
+    } else if !viewer.people.contains(&event.pubkey) && !is_handed_in(viewer, core) {
         return Err("auth-required: prove that you are the author".into());
     }
     // 7: membership.
@@ -142,7 +158,7 @@ pub fn examine(event: &Event, viewer: &Viewer, core: &Core) -> Result<Option<Str
     } else if mail::is_own(event) {
         mail::check_own(event, &groups, core)?;
     } else if !is_wrap {
-        rules::check(&ask(event, &groups, core), channel.as_ref())?;
+        check(event, &groups, channel.as_ref(), core)?;
     }
     // 8: signature.
     if !event.verify_signature() {
@@ -288,7 +304,7 @@ impl Batch {
             mail::check_own(&event, &self.groups, core)?;
             Answer::None
         } else {
-            rules::check(&ask(&event, &self.groups, core), channel.as_ref())?
+            check(&event, &self.groups, channel.as_ref(), core)?
         };
         if let Some(id) = channel.as_ref().filter(|id| !id.is_mail()) {
             self.check_previous(&event, id, core)?;
@@ -330,11 +346,19 @@ impl Batch {
         if self.full && erase.is_empty() && !event.kind.is_ephemeral() {
             return Err(Stop::from("restricted: the space is full"));
         }
-        if kind == kinds::GIFT_WRAP && !core.mail.take_room(&event, core)? {
+        if kind == kinds::GIFT_WRAP && !core.mail.take_room(&event, viewer, core)? {
             let reason = "restricted: too many messages wait for this person";
             return Err(reason.to_owned().into());
         }
         read_state::check_room(&event, core)?;
+        if let Some(personal) = &core.personal
+            && !is_wrap
+            && erase.is_empty()
+            && !event.kind.is_ephemeral()
+            && !personal.take_room(&event, core)?
+        {
+            return Err(Stop::from("restricted: you keep as much here as you may"));
+        }
         // 11: replaceable events.
         let is_replaceable = event.kind.is_replaceable() || event.kind.is_addressable();
         if is_replaceable && checks::newer_is_here(&event, core, now)? {

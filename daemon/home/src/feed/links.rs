@@ -1,0 +1,163 @@
+//! The links of a home: one to its own relay, which is read whole, and one to each home that the plan names. The plan is
+//! made again when somebody's list of people or relays is new, and every now and then, because homes come and go.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use nostr::key::PublicKey;
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::cache::Cache;
+use super::link::{Ask, Link, Wants};
+use super::plan::plan;
+use crate::dialer::{Dialer, ServiceName};
+use crate::people::People;
+
+/// Questions that may wait at one link.
+const ASKS: usize = 8;
+/// People of this home that others are asked for.
+const US: usize = 500;
+/// How long somebody waits for answers of other homes.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+struct Running {
+    wants: watch::Sender<Arc<Wants>>,
+    asks: mpsc::Sender<Ask>,
+}
+
+/// All links.
+pub struct Links {
+    dialer: Arc<dyn Dialer>,
+    cache: Arc<Cache>,
+    running: Mutex<HashMap<ServiceName, Running>>,
+    news: Arc<Notify>,
+}
+
+impl Links {
+    /// None yet.
+    pub fn new(dialer: Arc<dyn Dialer>, cache: Arc<Cache>) -> Self {
+        Self {
+            dialer,
+            cache,
+            running: Mutex::default(),
+            news: Arc::default(),
+        }
+    }
+
+    /// Has the plan made again soon.
+    pub fn look(&self) {
+        self.news.notify_one();
+    }
+
+    /// Keeps the links as they should be. Never ends.
+    pub async fn keep(&self, own: &ServiceName, people: &People, every: Duration) {
+        let mut here: Option<Vec<PublicKey>> = None;
+        let mut opened = people.opened();
+        loop {
+            let mut us = people.accounts.people();
+            us.sort();
+            if here.as_ref() != Some(&us) {
+                let (cache, now) = (Arc::clone(&self.cache), us.clone());
+                let sorted = tokio::task::spawn_blocking(move || cache.sort_out(&now)).await;
+                if let Ok(Err(error)) = sorted {
+                    log::warn!("the feed cannot be sorted: {error}");
+                }
+                here = Some(us.clone());
+            }
+            us.truncate(US);
+            self.follow_plan(own, us).await;
+            tokio::select! {
+                () = self.news.notified() => {}
+                _ = opened.changed() => {}
+                () = tokio::time::sleep(every) => {}
+            }
+        }
+    }
+
+    async fn follow_plan(&self, own: &ServiceName, us: Vec<PublicKey>) {
+        let in_reach: BTreeSet<ServiceName> = self
+            .dialer
+            .relays()
+            .into_iter()
+            .map(|listing| listing.service)
+            .collect();
+        let (cache, home) = (Arc::clone(&self.cache), own.clone());
+        let made = tokio::task::spawn_blocking(move || {
+            let followed = cache.all_followed()?;
+            Ok::<_, rusqlite::Error>(plan(&followed, &in_reach, Some(&home), cache.limits.links))
+        });
+        let plan = match made.await {
+            Ok(Ok(plan)) => plan,
+            Ok(Err(error)) => return log::warn!("nobody can be asked for posts: {error}"),
+            Err(_) => return,
+        };
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|home, _| home == own || plan.contains_key(home));
+        let everything = Wants {
+            all: true,
+            ..Wants::default()
+        };
+        let others = plan.into_iter().map(|(home, authors)| {
+            let us = us.clone();
+            let wants = Wants {
+                authors,
+                us,
+                all: false,
+            };
+            (home, wants)
+        });
+        for (home, wants) in others.chain([(own.clone(), everything)]) {
+            match running.get(&home) {
+                Some(link) => {
+                    link.wants.send_if_modified(|known| {
+                        let is_new = **known != wants;
+                        if is_new {
+                            *known = Arc::new(wants);
+                        }
+                        is_new
+                    });
+                }
+                None => drop(running.insert(home.clone(), self.begin(home, wants))),
+            }
+        }
+    }
+
+    fn begin(&self, service: ServiceName, wants: Wants) -> Running {
+        let (wants, wanted) = watch::channel(Arc::new(wants));
+        let (asks, asked) = mpsc::channel(ASKS);
+        let link = Link {
+            dialer: Arc::clone(&self.dialer),
+            service,
+            cache: Arc::clone(&self.cache),
+            wants: wanted,
+            asks: asked,
+            news: Arc::clone(&self.news),
+        };
+        tokio::spawn(link.run());
+        Running { wants, asks }
+    }
+
+    /// Asks all homes that are listened to, and waits a moment for what they have.
+    pub async fn ask(&self, filter: &Value) {
+        let waiting: Vec<oneshot::Receiver<()>> = {
+            let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            let asked = running.values().filter_map(|link| {
+                let (done, answer) = oneshot::channel();
+                let filter = filter.clone();
+                link.asks.try_send(Ask { filter, done }).ok()?;
+                Some(answer)
+            });
+            asked.collect()
+        };
+        let all = futures_util::future::join_all(waiting);
+        let _ = tokio::time::timeout(PATIENCE, all).await;
+    }
+
+    /// Ends all.
+    pub fn close(&self) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.clear();
+    }
+}
