@@ -7,6 +7,10 @@
 //! | GET `/s/<service>/live` | changes of that page as server-sent events |
 //! | POST `/s/<service>/send` | writes a message (`name`, `text`, `token`) |
 //! | POST `/s/<service>/again`, `/forget` | sends a message that failed once more, or removes it (`id`, `token`) |
+//! | GET `/s/<service>/picture` | the picture that a space has of itself |
+//! | any `/s/<service>/...` of a site | the site, as a page of nobody |
+//! | GET, POST `/i/<service>/<code>`; GET `/i/<service>/<code>/qr.svg` | an invitation (`name`, `token`), also as a picture to scan |
+//! | GET `/i/?invitation=TEXT` | sends on to the page of an invitation |
 //! | GET `/channel` | the key of the encrypted channel; as a WebSocket the channel itself |
 //! | any `/s/<service>/` with `<sha256>[.ext]`, `upload`, `list/..`, `mirror`, `report` | the space's files (Blossom) |
 //! | any `/api/1/...`, `/.well-known/nostr.json`, `/signer` | accounts, NIP-05, NIP-46: see `api` |
@@ -15,6 +19,12 @@
 // The error of a handler is the answer to give instead. It is made once per request and moved once: a box would buy
 // nothing.
 #![allow(clippy::result_large_err)]
+
+mod figures;
+mod invited;
+mod site;
+
+pub use figures::HomeFigures;
 
 use std::convert::Infallible;
 use std::io;
@@ -31,6 +41,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use nostr::event::EventId;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::abouts::Abouts;
 use crate::accounts::Accounts;
 use crate::api::{self, Api};
 use crate::channel::{self, ChannelKey};
@@ -41,6 +52,7 @@ use crate::forms::{self, field};
 use crate::guests::{Guest, GuestError, Guests, NAME_CHARS, Token, clean_name};
 use crate::hosts::{Site, site};
 use crate::http::{Body, html, see_other, set, text};
+use crate::invitation::Joiner;
 use crate::link::{CHANNEL, signed};
 use crate::live::{self, Watcher};
 use crate::page::{self, TEXT_CHARS, Viewer};
@@ -60,6 +72,8 @@ pub struct Home {
     config: HomeConfig,
     rooms: Rooms,
     api: Api,
+    abouts: Abouts,
+    joiner: Arc<Joiner>,
     clock: Clock,
     channel_key: Arc<ChannelKey>,
     /// Makes the forms of one run of this home different from those of others.
@@ -95,11 +109,19 @@ impl Home {
         let channel_key = Arc::new(ChannelKey::open(&config.dir.join("channel.key"))?);
         let mut form_secret = [0; 32];
         getrandom::fill(&mut form_secret).map_err(|error| HomeError::Random(error.to_string()))?;
+        let joiner = Joiner::new(
+            Arc::clone(&dialer),
+            config.limits.joining,
+            Arc::clone(&clock),
+        );
+        let joiner = Arc::new(joiner);
         let rooms = Rooms::new(dialer, Arc::clone(&people), shelf, Arc::clone(&clock));
         Ok(Arc::new(Self {
             config,
             rooms,
-            api: Api::new(people),
+            api: Api::new(people, Arc::clone(&joiner)),
+            abouts: Abouts::default(),
+            joiner,
             clock,
             channel_key,
             form_secret,
@@ -165,7 +187,7 @@ impl Home {
             None => text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
             Some(Site::Space(service)) => {
                 let path = proxy::path(request.uri(), "");
-                proxy::pass(&*self.rooms.dialer, &service, path, request).await
+                proxy::fence(proxy::pass(&*self.rooms.dialer, &service, path, request).await)
             }
             Some(Site::Home) if request.uri().path() == "/channel" => {
                 match self.only(&request, &[Method::GET]) {
@@ -194,6 +216,9 @@ impl Home {
                 .only(&request, &[Method::GET, Method::HEAD])
                 .and_then(|()| self.spaces());
         }
+        if let Some(rest) = path.strip_prefix("/i/") {
+            return self.invited(rest, request).await;
+        }
         let Some((name, rest)) = path
             .strip_prefix("/s/")
             .and_then(|rest| rest.split_once('/').or(Some((rest, "no slash"))))
@@ -203,6 +228,10 @@ impl Home {
         let Some(service) = ServiceName::parse(name) else {
             return Err(self.nothing_here());
         };
+        let listing = self.listing(&service);
+        if listing.is_some_and(|listing| listing.kind == ServiceKind::Site) {
+            return self.site(&service, &format!("/s/{name}"), request).await;
+        }
         if matches!(rest, "" | "no slash") && proxy::is_for_program(request.headers()) {
             return Ok(proxy::pass(
                 &*self.rooms.dialer,
@@ -222,6 +251,10 @@ impl Home {
             "" => self
                 .only(&request, &[Method::GET, Method::HEAD])
                 .and_then(|()| self.space(&service, &request)),
+            "picture" => {
+                self.only(&request, &[Method::GET, Method::HEAD])?;
+                self.picture(&service, request).await
+            }
             "live" => self
                 .only(&request, &[Method::GET])
                 .and_then(|()| self.live(&service, &request)),
@@ -263,7 +296,7 @@ impl Home {
     fn spaces(&self) -> Answer {
         let nonce = nonce()?;
         let mut listings = self.rooms.dialer.services();
-        listings.retain(|listing| listing.kind == ServiceKind::Space);
+        listings.retain(|listing| listing.kind != ServiceKind::Home);
         listings.sort_by(|a, b| (&a.name, &a.service).cmp(&(&b.name, &b.service)));
         Ok(html(
             StatusCode::OK,
@@ -360,6 +393,11 @@ impl Home {
         )
     }
 
+    fn is_form_token(&self, token: &Token, fields: &[(String, String)]) -> bool {
+        let expected = self.form_token(token);
+        blake3::hash(expected.as_bytes()) == blake3::hash(field(fields, "token").as_bytes())
+    }
+
     async fn form(&self, service: &ServiceName, action: &str, request: Request<Body>) -> Answer {
         let by_script = request.headers().contains_key("x-page");
         let sorry = |status, words: &str| {
@@ -382,10 +420,7 @@ impl Home {
             .await
             .map_err(|_| sorry(StatusCode::PAYLOAD_TOO_LARGE, "That is too long."))?;
         let fields = forms::fields(&body.to_bytes());
-        let expected = self.form_token(&token);
-        if !forms::is_same_origin(&head.headers)
-            || blake3::hash(expected.as_bytes()) != blake3::hash(field(&fields, "token").as_bytes())
-        {
+        if !forms::is_same_origin(&head.headers) || !self.is_form_token(&token, &fields) {
             return Err(stale());
         }
         let room = self.enter(service)?;

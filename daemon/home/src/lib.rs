@@ -2,6 +2,7 @@
 //!
 //! It never opens a socket: connections come in from the daemon, and streams to spaces come from a [`Dialer`].
 
+mod abouts;
 mod accounts;
 mod api;
 pub mod channel;
@@ -15,6 +16,7 @@ mod guests;
 mod home;
 mod hosts;
 mod http;
+mod invitation;
 mod link;
 mod live;
 mod page;
@@ -31,4 +33,6 @@ pub use dialer::{
     BoxFuture, BoxStream, ByteStream, Dialer, ServiceKind, ServiceListing, ServiceName,
 };
 pub use error::HomeError;
-pub use home::Home;
+pub use home::{Home, HomeFigures};
+pub use invitation::Invitation;
+pub use proxy::SITE_POLICY;

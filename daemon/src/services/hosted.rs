@@ -13,7 +13,7 @@ use warren_mesh::descriptor::{DescriptorError, ServiceAnnouncement};
 use warren_mesh::identity::NodeAddress;
 use warren_mesh::packet::policy::Policy;
 use warren_mesh::service::{ServiceKind, ServiceSigner};
-use warren_space::{Limits, Space, SpaceConfig};
+use warren_space::{FileLimits, Limits, Space, SpaceConfig};
 
 use super::dialer::MeshDialer;
 use super::listen::Listener;
@@ -132,6 +132,8 @@ pub struct Hosted {
     /// How programs reach the mesh.
     pub mode: Mode,
     plane: PlaneHandle,
+    /// Held by whoever changes what is here: one change at a time.
+    pub one_at_a_time: tokio::sync::Mutex<()>,
     /// By which way spaces copy files from others. It knows this in turn, so it is not held.
     dialer: OnceLock<Weak<MeshDialer>>,
 }
@@ -152,6 +154,7 @@ impl Hosted {
             address,
             mode,
             plane,
+            one_at_a_time: tokio::sync::Mutex::default(),
             dialer: OnceLock::new(),
         }
     }
@@ -394,8 +397,22 @@ pub fn config(directory: &std::path::Path, service: &str, record: &SpaceRecord) 
         owner: record.owner,
         limits: Limits {
             journal_bytes: u64::from(record.quota_mib) << 20,
+            files: file_limits(record),
             ..Limits::default()
         },
+    }
+}
+
+/// Who has more than a member has at least as much.
+fn file_limits(record: &SpaceRecord) -> FileLimits {
+    let known = FileLimits::default();
+    let member_bytes = u64::from(record.member_quota_mib) << 20;
+    FileLimits {
+        space_bytes: u64::from(record.files_quota_mib) << 20,
+        member_bytes,
+        moderator_bytes: known.moderator_bytes.max(member_bytes),
+        admin_bytes: known.admin_bytes.max(member_bytes),
+        ..known
     }
 }
 

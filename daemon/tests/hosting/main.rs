@@ -4,5 +4,8 @@ mod backups;
 mod client;
 mod daemon;
 mod exports;
-
+mod invitations;
+mod metrics;
+mod sites;
 mod spaces;
+mod web;

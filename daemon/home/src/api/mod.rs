@@ -7,6 +7,7 @@
 
 mod account;
 mod apps;
+mod invitations;
 mod own_key;
 mod reply;
 mod well_known;
@@ -28,6 +29,7 @@ use crate::accounts::{Accounts, Session};
 use crate::forms;
 use crate::guests::Token;
 use crate::http::Body;
+use crate::invitation::Joiner;
 use crate::people::People;
 use crate::signer::{self, Signer};
 use own_key::Proofs;
@@ -50,6 +52,7 @@ pub struct Api {
     people: Arc<People>,
     signer: Arc<Signer>,
     proofs: Proofs,
+    joiner: Arc<Joiner>,
 }
 
 /// Who calls.
@@ -71,13 +74,14 @@ impl Caller {
 }
 
 impl Api {
-    /// Over these people.
-    pub fn new(people: Arc<People>) -> Self {
+    /// Over these people, who come into spaces this way.
+    pub fn new(people: Arc<People>, joiner: Arc<Joiner>) -> Self {
         let signer = Arc::new(Signer::new(Arc::clone(&people.accounts)));
         Self {
             people,
             signer,
             proofs: Proofs::default(),
+            joiner,
         }
     }
 
@@ -187,6 +191,7 @@ impl Api {
             ("POST", ["apps", "connect"]) => self.connect(caller, read(body)?).await,
             ("PATCH", ["apps", id]) => self.allow(caller, id, read(body)?).await,
             ("DELETE", ["apps", id]) => self.disconnect(caller, id).await,
+            ("POST", ["invitations"]) => self.accept(caller, read(body)?).await,
             ("GET", ["requests"]) => self.requests(caller),
             ("POST", ["requests", id]) => self.decide(caller, id, read(body)?).await,
             ("POST", ["signer"]) => self.sign(caller, read(body)?),
@@ -244,4 +249,5 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
 pub fn read_foreign(body: &[u8]) {
     account::read_foreign(body);
     apps::read_foreign(body);
+    invitations::read_foreign(body);
 }

@@ -7,6 +7,7 @@
 //! | `policy` | who may do and see what, and how much |
 //! | `download`, `range`, `media` | GET and HEAD of a file (BUD-01) |
 //! | `upload`, `resume`, `receive` | PUT, HEAD, PATCH and DELETE of `/upload` (BUD-02, BUD-06, our own) |
+//! | `picture` | the picture of the space itself |
 //! | `manage`, `mirror`, `report` | deletion and lists (BUD-12), copies (BUD-04), reports (BUD-09) |
 //! | `blobs` | where the bytes lie |
 
@@ -16,6 +17,7 @@ mod download;
 pub mod manage;
 pub mod media;
 pub mod mirror;
+mod picture;
 mod policy;
 pub mod range;
 mod receive;
@@ -47,6 +49,7 @@ use refusal::Refusal;
 use resume::Turn;
 
 pub use blobs::{BlobError, FileHash};
+pub use picture::{PICTURE_BYTES, PictureError, keep_picture, kind_of as picture_kind};
 pub use routes::respond;
 
 /// A future that is boxed, so that [`Fetcher`] can be used behind a pointer.
