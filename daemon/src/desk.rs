@@ -4,13 +4,18 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use warren_mesh::service::ServiceKind;
+use warren_space::export::Extras;
 
 use crate::control::protocol::{ControlError, Request};
 use crate::control::server::{Answers, Reply, unavailable};
+use crate::metrics::Figures;
 use crate::plane::command::{PlaneHandle, Snapshot};
 use crate::services::Services;
-use crate::services::manage::{Change, Wish};
+use crate::services::manage::{Change, InviteWish, Wish};
+use crate::services::reading::extras_of;
+use crate::services::sites::SiteChange;
 use crate::status;
+use crate::transfer::schedule::Schedule;
 
 /// See the module.
 #[derive(Debug)]
@@ -19,6 +24,8 @@ pub struct Desk {
     pub status: status::Fixed,
     /// The data plane.
     pub plane: PlaneHandle,
+    /// The text of the configuration file, as it was at the start.
+    pub config: String,
     /// What is hosted here.
     pub services: Arc<Services>,
 }
@@ -30,6 +37,32 @@ fn value(value: impl Serialize) -> Result<Reply, ControlError> {
 }
 
 impl Desk {
+    /// Everything that monitoring is told.
+    pub async fn figures(&self) -> Result<Figures, ControlError> {
+        let mesh = self.snapshot().await?;
+        Ok(Figures {
+            spaces: self.services.manager.list(),
+            sites: self.services.sites.list(),
+            home: self.services.home_figures(),
+            backup: self.status.schedule.as_ref().map(Schedule::status),
+            uptime_s: self.status.start.elapsed().as_secs(),
+            mesh,
+        })
+    }
+
+    /// The files of a space, of a site, or of the home.
+    fn files(
+        &self,
+        space: Option<&str>,
+        site: Option<&str>,
+    ) -> Result<Box<dyn Extras>, ControlError> {
+        match (space, site) {
+            (Some(space), _) => Ok(extras_of(&self.services.manager.directory(space)?)),
+            (None, Some(site)) => Ok(Box::new(self.services.sites.pages(site)?)),
+            (None, None) => Ok(self.services.reading.home()),
+        }
+    }
+
     async fn snapshot(&self) -> Result<Snapshot, ControlError> {
         self.plane.snapshot().await.map_err(|_| unavailable())
     }
@@ -67,16 +100,44 @@ impl Answers for Desk {
                 about,
                 visible,
                 quota_mib,
+                files_quota_mib,
+                member_quota_mib,
                 closed,
+                picture,
             } => {
                 let change = Change {
                     title,
                     about,
                     visible,
                     quota_mib,
+                    files_quota_mib,
+                    member_quota_mib,
                     closed,
                 };
-                value(manager.set(&space, change).await?)
+                let set = manager.set(&space, change).await?;
+                match picture {
+                    Some(directory) => value(manager.set_picture(&set.id, &directory).await?),
+                    None => value(set),
+                }
+            }
+            Request::SpaceInvite {
+                space,
+                uses,
+                days,
+                role,
+                channel,
+            } => {
+                let wish = InviteWish {
+                    uses,
+                    days,
+                    role,
+                    channel,
+                };
+                value(manager.invite(&space, wish).await?)
+            }
+            Request::SpaceInvites { space } => value(manager.invites(&space).await?),
+            Request::SpaceRevokeInvite { space, invite } => {
+                value(manager.revoke_invite(&space, &invite).await?)
             }
             Request::SpaceRemove { space } => value(manager.remove(&space).await?),
             Request::SpaceAdopt { directory } => value(manager.adopt(&directory).await?),
@@ -85,15 +146,48 @@ impl Answers for Desk {
                 let reader = manager.reader(&space).await?;
                 self.services.reading.events(reader)
             }
-            Request::Files { space } => {
-                let directory = space.map(|space| manager.directory(&space)).transpose()?;
-                self.services.reading.files(directory)
+            Request::Files { space, site } => {
+                let files = self.files(space.as_deref(), site.as_deref())?;
+                self.services.reading.files(files)
             }
-            Request::File { space, name } => {
-                let directory = space.map(|space| manager.directory(&space)).transpose()?;
-                self.services.reading.file(directory, name)
+            Request::File { space, site, name } => {
+                let files = self.files(space.as_deref(), site.as_deref())?;
+                self.services.reading.file(files, name)
             }
-            Request::NodePapers {} => value(manager.node_papers(&self.status.name).await?),
+            Request::Sites {} => value(self.services.view(ServiceKind::Site).await),
+            Request::SitePublish {
+                directory,
+                from,
+                title,
+                visible,
+                port,
+            } => {
+                let published = self
+                    .services
+                    .sites
+                    .publish(&directory, from, title, visible, port);
+                value(published.await?)
+            }
+            Request::SiteUpdate {
+                site,
+                directory,
+                from,
+                title,
+                visible,
+            } => {
+                let change = SiteChange {
+                    copy: directory.map(|directory| (directory, from.unwrap_or_default())),
+                    title,
+                    visible,
+                };
+                value(self.services.sites.update(&site, change).await?)
+            }
+            Request::SiteList {} => value(self.services.sites.list()),
+            Request::SiteRemove { site } => value(self.services.sites.remove(&site).await?),
+            Request::SitePapers { site } => value(self.services.sites.papers(&site).await?),
+            Request::NodePapers {} => {
+                value(manager.node_papers(&self.status.name, &self.config).await?)
+            }
         }
     }
 }

@@ -48,6 +48,16 @@ pub enum DaemonError {
         /// What is wrong with it.
         what: String,
     },
+    /// A restore was cut short.
+    #[error(
+        "restoring this box from {from} was cut short; run `warrend restore` once more, or remove {marker} to go on with what is there", marker = marker.display()
+    )]
+    HalfRestored {
+        /// The backup.
+        from: String,
+        /// The file that says so.
+        marker: PathBuf,
+    },
     /// The space is on this box already.
     #[error("this space is here already, as {0}; nothing was changed")]
     SpaceIsHere(String),

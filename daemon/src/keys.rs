@@ -42,7 +42,8 @@ pub fn parse(kind: &str, bytes: &[u8]) -> Option<Secret> {
     Some(secret)
 }
 
-fn closed_to_others(path: &Path) -> Result<(), DaemonError> {
+/// An error if others can read a file.
+pub fn closed_to_others(path: &Path) -> Result<(), DaemonError> {
     let mode = std::fs::metadata(path)
         .map_err(|error| DaemonError::file("read", path, error))?
         .permissions()

@@ -30,9 +30,11 @@ use crate::plane::command::{COMMANDS_MAX, Command, NOTICES_MAX, Notice, PlaneHan
 use crate::plane::{Local, MeshClock, Plane};
 use crate::reserve::Reserve;
 use crate::services;
+use crate::transfer::restore;
+use crate::transfer::schedule::Schedule;
 use crate::tun::Tun;
 use crate::userspace::UserNet;
-use crate::{control, keys, logger, privileges, status, store};
+use crate::{control, keys, logger, metrics, privileges, status, store};
 
 /// The carrier `udp`'s number; `ether` interfaces follow.
 const UDP_ID: InterfaceId = InterfaceId(0);
@@ -42,7 +44,7 @@ const GSO_MAX: u32 = 60_300;
 
 /// Runs the daemon with the configuration in `file` until SIGTERM or SIGINT.
 pub fn run(file: &Path) -> Result<(), DaemonError> {
-    let config = config::load(file)?;
+    let (config, text) = config::load_with_text(file)?;
     logger::start(config.log.level);
     let user = config
         .user
@@ -51,6 +53,7 @@ pub fn run(file: &Path) -> Result<(), DaemonError> {
         .transpose()?;
     store::make_dir(&config.state)?;
     let _lock = store::lock(&config.state)?;
+    restore::check_whole(&config.state)?;
     let (identity, new_key) = keys::mesh(&config.state)?;
     let address = identity.address();
     if new_key {
@@ -76,6 +79,7 @@ pub fn run(file: &Path) -> Result<(), DaemonError> {
     let local = open_local(&config, address, &runtime, &waker)?;
     let control = control::server::listen(&config.control.socket)?;
     let mut prepared = services::bind(&config, address)?;
+    let metrics = config.metrics.as_ref().map(metrics::prepare).transpose()?;
     if rustix::process::geteuid().is_root() {
         // Back to root, too, when `user` was taken out of the configuration: without capabilities root is a user as any.
         let owner = user.unwrap_or(privileges::ROOT);
@@ -111,6 +115,8 @@ pub fn run(file: &Path) -> Result<(), DaemonError> {
         .map_err(|error| DaemonError::system("a thread", error))?;
     let daemon = Daemon {
         config,
+        text,
+        metrics,
         address,
         plane: handle.clone(),
         clock,
@@ -178,6 +184,9 @@ fn policy(config: &Config) -> Policy {
 /// What the second thread works with.
 struct Daemon {
     config: Config,
+    /// The text of its file.
+    text: String,
+    metrics: Option<metrics::Prepared>,
     address: NodeAddress,
     plane: PlaneHandle,
     clock: WallClock,
@@ -217,6 +226,10 @@ impl Daemon {
         Reserve::of(&self.config.state).keep();
         let control = tokio::net::UnixListener::from_std(control)
             .map_err(|error| DaemonError::system("the control socket", error))?;
+        let schedule = self.config.backup.clone().map(|backup| {
+            let socket = self.config.control.socket.clone();
+            Schedule::new(backup, socket, self.clock.clone())
+        });
         let answers = Arc::new(Desk {
             status: status::Fixed {
                 name: self.config.name.0.clone(),
@@ -224,11 +237,19 @@ impl Daemon {
                 mode: self.config.network.mode,
                 start: Instant::now(),
                 clock: self.clock.clone(),
+                schedule: schedule.clone(),
             },
             plane: self.plane.clone(),
+            config: self.text.clone(),
             services: Arc::clone(&services),
         });
+        if let Some(metrics) = self.metrics {
+            metrics.serve(Arc::clone(&answers))?;
+        }
         let control = tokio::spawn(server::serve(control, answers));
+        if let Some(schedule) = schedule {
+            tokio::spawn(schedule.run());
+        }
         tokio::select! {
             _ = terminate.recv() => log::info!("told to stop (SIGTERM)"),
             _ = interrupt.recv() => log::info!("told to stop (SIGINT)"),

@@ -9,6 +9,7 @@ use crate::clock::WallClock;
 use crate::config::Mode;
 use crate::control::protocol::{CounterStatus, InterfaceStatus, Neighbour, Route, Status};
 use crate::plane::command::Snapshot;
+use crate::transfer::schedule::Schedule;
 
 /// What does not change while the daemon runs.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Fixed {
     pub start: Instant,
     /// The time of day.
     pub clock: WallClock,
+    /// Backups that are made by themselves.
+    pub schedule: Option<Schedule>,
 }
 
 impl Fixed {
@@ -59,6 +62,7 @@ impl Fixed {
                 refused: counters.refused,
                 tun_rejected: snapshot.tun_rejected,
             },
+            backup: self.schedule.as_ref().map(Schedule::status),
         }
     }
 }

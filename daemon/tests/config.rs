@@ -211,6 +211,34 @@ fn more_visible_spaces_than_the_island_can_be_told_of_are_an_error_at_the_first_
 }
 
 #[test]
+fn figures_are_not_for_everybody_and_backups_have_a_place_and_a_time() {
+    let with = |more: &str| format!("{RIGHT}\n{more}\n");
+    for (more, expected) in [
+        ("[metrics]\nlisten = \"0.0.0.0:9464\"", "a `token_file`"),
+        (
+            "[metrics]\nlisten = \"[2001:db8::1]:9464\"",
+            "a `token_file`",
+        ),
+        ("[metrics]\ntoken_file = \"/x\"", "missing field `listen`"),
+        ("[backup]\ndir = \"here\"\nevery = \"daily\"", "from / on"),
+        ("[backup]\ndir = \"/x\"\nevery = \"hourly\"", "`daily`"),
+        ("[backup]\ndir = \"/x\"", "missing field `every`"),
+    ] {
+        let error = error_of(&with(more));
+        assert!(error.contains(expected), "{more}: {error}");
+    }
+    for more in [
+        "[metrics]\nlisten = \"0.0.0.0:9464\"\ntoken_file = \"/x\"",
+        "[metrics]\nlisten = \"[::1]:9464\"",
+        "[metrics]\nlisten = \"unix:/run/figures\"",
+        "[backup]\ndir = \"/x\"\nevery = \"weekly\"",
+    ] {
+        let parsed = config::parse(Path::new("warren.toml"), &with(more));
+        assert!(parsed.is_ok(), "{more}: {parsed:?}");
+    }
+}
+
+#[test]
 fn columns_count_characters() {
     let error = error_of("version = 1\nname = \"ä\" x\n");
     assert!(error.starts_with("warren.toml:2:12: "), "{error}");

@@ -31,6 +31,11 @@ config warren 'main'
     list open 'tcp/80'
     list open udp/53
     list web '127.0.0.1:8080'
+    list web_name 'Warren.lan'
+    option metrics '127.0.0.1:9464'
+    option metrics_token_file '/etc/warren/metrics.token'
+    option backup_dir '/mnt/usb/backup'
+    option backup_every 'weekly'
 
 config interface
     option name 'mesh0'
@@ -56,6 +61,12 @@ config space 'old'
     );
     assert_eq!(config.name.0, "Ann's router");
     assert_eq!(config.network.open.len(), 2);
+    assert_eq!(config.web.names[0].0, "warren.lan");
+    let metrics = config.metrics.as_ref().unwrap();
+    assert_eq!(metrics.listen.get_ref().to_string(), "127.0.0.1:9464");
+    assert!(metrics.token_file.is_some());
+    let backup = config.backup.as_ref().unwrap();
+    assert_eq!(backup.every, config::Every::Weekly);
     assert_eq!(config.mesh.interface.len(), 2);
     assert!(!config.mesh.interface[0].raise_mtu);
     assert_eq!(config.mesh.interface[1].name.get_ref().0, "lan1");

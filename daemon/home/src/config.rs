@@ -65,6 +65,8 @@ pub struct Limits {
     pub approval: Duration,
     /// Requests of apps that wait for one person.
     pub approvals_waiting: usize,
+    /// Invitations that are accepted at a time.
+    pub joining: usize,
     /// Connections to the signer.
     pub signer_connections: usize,
     /// What concerns the feed.
@@ -153,6 +155,7 @@ impl Default for Limits {
             guest_days: 90,
             approval: Duration::from_secs(300),
             approvals_waiting: 16,
+            joining: 8,
             signer_connections: 64,
             feed: FeedLimits::default(),
         }

@@ -2,14 +2,26 @@
 
 use crate::accounts::{moving, record::Account};
 use crate::channel::frame;
+use crate::invitation::{About, Invitation};
 use crate::signer::relay;
-use crate::signer::request::{About, Invitation, Request};
+use crate::signer::request;
 use crate::{api, feed, forms, guests, hosts};
 
 /// A `Host` header.
 pub fn host(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = hosts::site(text, &["warren.lan".to_owned()]);
+    }
+}
+
+/// An invitation as somebody pastes it, and what a space says of itself.
+pub fn invitation(bytes: &[u8]) {
+    let _ = About::parse(bytes);
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Some(read) = Invitation::parse(text)
+    {
+        assert_eq!(Invitation::parse(&read.text()).as_ref(), Some(&read));
+        assert_eq!(Invitation::parse(&read.path()), Some(read));
     }
 }
 
@@ -63,9 +75,9 @@ pub fn signer(bytes: &[u8]) {
         return;
     };
     relay::read_foreign(text);
-    if let Some(request) = Request::parse(text) {
-        let _ = About::parse(request.param(3));
+    if let Some(request) = request::Request::parse(text) {
+        let _ = request::About::parse(request.param(3));
         request.read_work();
     }
-    let _ = Invitation::parse(text);
+    let _ = request::Invitation::parse(text);
 }

@@ -7,6 +7,10 @@
 //! | GET `/s/<service>/live` | changes of that page as server-sent events |
 //! | POST `/s/<service>/send` | writes a message (`name`, `text`, `token`) |
 //! | POST `/s/<service>/again`, `/forget` | sends a message that failed once more, or removes it (`id`, `token`) |
+//! | GET `/s/<service>/picture` | the picture that a space has of itself |
+//! | any `/s/<service>/...` of a site | the site, as a page of nobody |
+//! | GET, POST `/i/<service>/<code>`; GET `/i/<service>/<code>/qr.svg` | an invitation (`name`, `token`), also as a picture to scan |
+//! | GET `/i/?invitation=TEXT` | sends on to the page of an invitation |
 //! | GET `/channel` | the key of the encrypted channel; as a WebSocket the channel itself |
 //! | any `/s/<service>/` with `<sha256>[.ext]`, `upload`, `list/..`, `mirror`, `report` | the space's files (Blossom) |
 //! | any `/api/1/...`, `/.well-known/nostr.json`, `/signer` | accounts, NIP-05, NIP-46: see `api` |
@@ -15,6 +19,12 @@
 // The error of a handler is the answer to give instead. It is made once per request and moved once: a box would buy
 // nothing.
 #![allow(clippy::result_large_err)]
+
+mod figures;
+mod invited;
+mod site;
+
+pub use figures::HomeFigures;
 
 use std::convert::Infallible;
 use std::io;
@@ -25,13 +35,14 @@ use std::time::{Duration, SystemTime};
 use data_encoding::HEXLOWER;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header;
+use hyper::header::{self, HeaderMap};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nostr::event::EventId;
 use nostr::key::PublicKey;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::abouts::Abouts;
 use crate::accounts::Accounts;
 use crate::api::{self, Api};
 use crate::channel::{self, ChannelKey};
@@ -43,6 +54,7 @@ use crate::forms::{self, Sender, field};
 use crate::guests::{Guest, GuestError, Guests, NAME_CHARS, Token, clean_name};
 use crate::hosts::{Site, site};
 use crate::http::{Body, html, see_other, set, text};
+use crate::invitation::Joiner;
 use crate::link::{CHANNEL, signed};
 use crate::live::{self, Watcher};
 use crate::page::{self, TEXT_CHARS, Viewer};
@@ -63,6 +75,8 @@ pub struct Home {
     rooms: Rooms,
     api: Api,
     feed: Arc<Feed>,
+    abouts: Abouts,
+    joiner: Arc<Joiner>,
     clock: Clock,
     channel_key: Arc<ChannelKey>,
     /// Makes the forms of one run of this home different from those of others.
@@ -106,12 +120,20 @@ impl Home {
             config.limits.feed.clone(),
             Arc::clone(&clock),
         )?);
+        let joiner = Joiner::new(
+            Arc::clone(&dialer),
+            config.limits.joining,
+            Arc::clone(&clock),
+        );
+        let joiner = Arc::new(joiner);
         let rooms = Rooms::new(dialer, Arc::clone(&people), shelf, Arc::clone(&clock));
         Ok(Arc::new(Self {
             config,
             rooms,
-            api: Api::new(people, Arc::clone(&feed)),
+            api: Api::new(people, Arc::clone(&feed), Arc::clone(&joiner)),
             feed,
+            abouts: Abouts::default(),
+            joiner,
             clock,
             channel_key,
             form_secret,
@@ -200,7 +222,7 @@ impl Home {
             None => text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
             Some(Site::Space(service)) => {
                 let path = proxy::path(request.uri(), "");
-                proxy::pass(&*self.rooms.dialer, &service, path, request).await
+                proxy::fence(proxy::pass(&*self.rooms.dialer, &service, path, request).await)
             }
             Some(Site::Home) if request.uri().path() == "/channel" => {
                 match self.only(&request, &[Method::GET]) {
@@ -229,6 +251,9 @@ impl Home {
                 .only(&request, &[Method::GET, Method::HEAD])
                 .and_then(|()| self.spaces());
         }
+        if let Some(rest) = path.strip_prefix("/i/") {
+            return self.invited(rest, request).await;
+        }
         let Some((name, rest)) = path
             .strip_prefix("/s/")
             .and_then(|rest| rest.split_once('/').or(Some((rest, "no slash"))))
@@ -238,6 +263,10 @@ impl Home {
         let Some(service) = ServiceName::parse(name) else {
             return Err(self.nothing_here());
         };
+        let listing = self.listing(&service);
+        if listing.is_some_and(|listing| listing.kind == ServiceKind::Site) {
+            return self.site(&service, &format!("/s/{name}"), request).await;
+        }
         if matches!(rest, "" | "no slash") && proxy::is_for_program(request.headers()) {
             let root = Uri::from_static("/");
             let answer = proxy::pass(&*self.rooms.dialer, &service, root, request).await;
@@ -255,6 +284,10 @@ impl Home {
             "" => self
                 .only(&request, &[Method::GET, Method::HEAD])
                 .and_then(|()| self.space(&service, &request)),
+            "picture" => {
+                self.only(&request, &[Method::GET, Method::HEAD])?;
+                self.picture(&service, request).await
+            }
             "live" => self
                 .only(&request, &[Method::GET])
                 .and_then(|()| self.live(&service, &request)),
@@ -296,7 +329,7 @@ impl Home {
     fn spaces(&self) -> Answer {
         let nonce = nonce()?;
         let mut listings = self.rooms.dialer.services();
-        listings.retain(|listing| listing.kind == ServiceKind::Space);
+        listings.retain(|listing| listing.kind != ServiceKind::Home);
         listings.sort_by(|a, b| (&a.name, &a.service).cmp(&(&b.name, &b.service)));
         Ok(html(
             StatusCode::OK,
@@ -393,9 +426,18 @@ impl Home {
         )
     }
 
-    /// Compared by hash, so that the time it takes tells nothing.
-    fn is_form_token(&self, token: &Token, claimed: &str) -> bool {
-        blake3::hash(self.form_token(token).as_bytes()) == blake3::hash(claimed.as_bytes())
+    /// Whether a form comes from a page of this home. Two first tabs opened at once get a token each, and the browser keeps
+    /// one: then the other's form has the wrong one. Where the browser names its origin that does not matter.
+    fn is_our_form(&self, headers: &HeaderMap, token: &Token, fields: &[(String, String)]) -> bool {
+        match forms::sender(headers) {
+            Sender::ThisHome => true,
+            Sender::Another => false,
+            // Compared by hash, so that the time it takes tells nothing.
+            Sender::Unsaid => {
+                let expected = self.form_token(token);
+                blake3::hash(expected.as_bytes()) == blake3::hash(field(fields, "token").as_bytes())
+            }
+        }
     }
 
     async fn form(&self, service: &ServiceName, action: &str, request: Request<Body>) -> Answer {
@@ -420,14 +462,7 @@ impl Home {
             .await
             .map_err(|_| sorry(StatusCode::PAYLOAD_TOO_LARGE, "That is too long."))?;
         let fields = forms::fields(&body.to_bytes());
-        // Two first tabs opened at once get a token each, and the browser keeps one: then the other's form has the wrong
-        // one. Where the browser names its origin that does not matter.
-        let is_ours = match forms::sender(&head.headers) {
-            Sender::ThisHome => true,
-            Sender::Another => false,
-            Sender::Unsaid => self.is_form_token(&token, field(&fields, "token")),
-        };
-        if !is_ours {
+        if !self.is_our_form(&head.headers, &token, &fields) {
             return Err(stale());
         }
         let room = self.enter(service)?;

@@ -36,7 +36,7 @@ pub fn html(status: StatusCode, page: String, nonce: &str) -> Response<Body> {
     let mut response = Response::new(full(page));
     *response.status_mut() = status;
     let policy = format!(
-        "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     );
     set(
         &mut response,

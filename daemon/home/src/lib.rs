@@ -2,6 +2,7 @@
 //!
 //! It never opens a socket: connections come in from the daemon, and streams to spaces come from a [`Dialer`].
 
+mod abouts;
 mod accounts;
 mod api;
 pub mod channel;
@@ -16,6 +17,7 @@ mod guests;
 mod home;
 mod hosts;
 mod http;
+mod invitation;
 mod link;
 mod live;
 mod page;
@@ -32,4 +34,6 @@ pub use dialer::{
     BoxFuture, BoxStream, ByteStream, Dialer, ServiceKind, ServiceListing, ServiceName,
 };
 pub use error::HomeError;
-pub use home::Home;
+pub use home::{Home, HomeFigures};
+pub use invitation::Invitation;
+pub use proxy::SITE_POLICY;

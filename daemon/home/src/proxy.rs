@@ -49,6 +49,11 @@ const PASSED: [&str; 30] = [
 /// text: show it, as a page of nobody, without script.
 const SANDBOX: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; frame-ancestors 'none'";
 
+/// What a page of a site, or whatever a service shows as one, may do at an address of its own: what it likes with itself.
+/// It loads from nowhere else, sends nothing to anybody else, and is in nobody's frame: so it can neither act for the
+/// people of a home nor tell others who reads it.
+pub const SITE_POLICY: &str = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; form-action 'self'; base-uri 'self'; frame-ancestors 'self'; sandbox allow-scripts allow-same-origin allow-forms allow-modals allow-downloads allow-popups allow-popups-to-escape-sandbox";
+
 /// How long opening the way may take.
 const OPEN: std::time::Duration = std::time::Duration::from_secs(15);
 
@@ -96,7 +101,31 @@ const UPGRADING: [&str; 6] = [
 
 /// Makes an answer of a space fit for the home's own address, where a page of the space could act for the people who are
 /// logged in there.
-pub fn confine(mut response: Response<Body>) -> Response<Body> {
+pub fn confine(response: Response<Body>) -> Response<Body> {
+    confine_to(response, SANDBOX)
+}
+
+/// The same for a page of a site, which may load pictures, films and styles from below `place`, a URL.
+pub fn confine_site(response: Response<Body>, place: &str) -> Response<Body> {
+    let policy = format!(
+        "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; style-src 'unsafe-inline' {place}; img-src data: {place}; media-src {place}; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    );
+    confine_to(response, &policy)
+}
+
+/// Makes sure that what comes from a service's own address keeps to itself, whatever else it says.
+pub fn fence(mut response: Response<Body>) -> Response<Body> {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let policy = HeaderValue::from_static(SITE_POLICY);
+        // Beside what the service itself says: all policies hold together.
+        response
+            .headers_mut()
+            .append(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+fn confine_to(mut response: Response<Body>, policy: &str) -> Response<Body> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         keep(response.headers_mut(), &UPGRADING);
         return response;
@@ -110,9 +139,10 @@ pub fn confine(mut response: Response<Body>) -> Response<Body> {
     let types: Vec<_> = headers.get_all(header::CONTENT_TYPE).iter().collect();
     let is_harmless = matches!(&types[..], [one] if one.to_str().is_ok_and(is_harmless));
     if !is_harmless {
+        let policy = HeaderValue::from_str(policy);
         headers.insert(
             header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static(SANDBOX),
+            policy.unwrap_or(HeaderValue::from_static(SANDBOX)),
         );
     }
     response

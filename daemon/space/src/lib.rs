@@ -50,6 +50,8 @@ mod wire;
 pub use auth::relay_url;
 pub use config::{Clock, FileLimits, Limits, SpaceConfig, system_clock};
 pub use error::SpaceError;
-pub use files::{BoxFuture, BoxStream, ByteStream, Fetcher};
+pub use files::{
+    BoxFuture, BoxStream, ByteStream, Fetcher, PICTURE_BYTES, PictureError, picture_kind, range,
+};
 pub use personal::Residents;
 pub use space::{FIRST_CHANNEL, Space, Summary};

@@ -1,5 +1,7 @@
 //! The space as its host sees it: open it, hand it connections, ask how it is, close it.
 
+mod host;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -1,7 +1,9 @@
 //! The command line: subcommands, their options, and the sentences and tables people read.
 
 mod init;
+mod invite;
 mod show;
+mod site;
 mod space;
 mod table;
 
@@ -13,8 +15,8 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use crate::config::{self, DEFAULT_FILE, DEFAULT_SOCKET, Mode};
 use crate::error::DaemonError;
-use crate::transfer::backup;
 use crate::transfer::incoming::Place;
+use crate::transfer::{backup, restore};
 use crate::{keys, privileges, run, store};
 use show::Table;
 
@@ -36,16 +38,25 @@ Usage: warrend COMMAND [OPTIONS]
   status                  this node in a few figures
   neighbours              who is near, and how good the links are
   routes                  who can be reached, and over whom
-  spaces                  spaces hosted here and visible in the mesh
+  spaces | sites          spaces, or published sites, of this box and of others
 
   space create TITLE      make a space and serve it at once
        [--visible] [--about TEXT] [--port N] [--owner HEX|npub1...]
   space list | show NAME  the spaces of this box, or one, with their settings
   space set NAME          change settings [--name TEXT] [--about TEXT] [--visible yes|no] [--quota MIB]
-                          [--closed yes|no]
+                          [--closed yes|no] [--picture FILE] [--files-quota MIB] [--member-quota MIB]
+  space invite NAME       make an invitation, as link and as picture to scan
+       [--uses N] [--expires DAYS] [--role ID] [--channel ID]
+  space list-invites NAME | revoke-invite NAME ID
+                          the invitations of a space; take one back
   space remove NAME --yes delete a space from this box for good
   space export NAME FILE  put a space with its keys into one file; with --move it is closed here
   space import FILE       take in a space on this box
+
+  site publish DIR        publish a copy of a folder [--name TITLE] [--visible yes|no] [--port N]
+  site update NAME        publish it anew [--from DIR] [--name TITLE] [--visible yes|no] [--settings-only]
+  site list | remove NAME the sites of this box; remove one
+
   backup DIR              bring the backup of this box in DIR up to date
   restore DIR             put a backup onto this box; the daemon must not run
 
@@ -64,6 +75,7 @@ enum Task {
     FromUci(PathBuf),
     Show(Table, show::Options),
     Space(Box<space::Task>),
+    Site(Box<site::Task>),
     Backup(PathBuf, Connection),
     Restore(PathBuf, PathBuf),
 }
@@ -129,12 +141,14 @@ fn perform(task: Task) -> Result<(), DaemonError> {
         }
         Task::Show(command, options) => print(&show::show(command, &options)?),
         Task::Space(task) => print(&task.perform()?),
+        Task::Site(task) => print(&task.perform()?),
         Task::Backup(directory, connection) => {
             let done = backup::backup(&connection.socket()?, &directory)?;
             print(&format!(
-                "The home and {} spaces ({} messages and more, {} files) are in {}; {} pieces were new.\n\
+                "The home, {} spaces and {} sites ({} messages and more, {} files) are in {}; {} pieces were new.\n\
                  It holds keys: keep it from others.\n",
                 done.spaces,
+                done.sites,
                 done.events,
                 done.files,
                 directory.display(),
@@ -142,7 +156,9 @@ fn perform(task: Task) -> Result<(), DaemonError> {
             ))
         }
         Task::Restore(directory, config) => {
-            let told = backup::restore(&Place::at_rest(&config)?, &directory)?;
+            let configured = restore::restore_config(&config, &directory)?;
+            let mut told: Vec<String> = configured.into_iter().collect();
+            told.extend(restore::restore(&Place::at_rest(&config)?, &directory)?);
             print(&(told.join("\n") + "\n"))
         }
     }
@@ -180,11 +196,15 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Task, DaemonEr
     if command == "space" {
         return Ok(Task::Space(Box::new(space::parse(&mut parser)?)));
     }
+    if command == "site" {
+        return Ok(Task::Site(Box::new(site::parse(&mut parser)?)));
+    }
     let show = match command.as_str() {
         "status" => Some(Table::Status),
         "neighbours" => Some(Table::Neighbours),
         "routes" => Some(Table::Routes),
         "spaces" => Some(Table::Spaces),
+        "sites" => Some(Table::Sites),
         _ => None,
     };
     let mut options = Options::default();

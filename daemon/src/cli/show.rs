@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::table;
+use super::{invite, table};
 use crate::control::client;
 use crate::control::protocol::{Neighbour, Request, Route, Space, Status};
 use crate::error::DaemonError;
@@ -21,6 +21,8 @@ pub enum Table {
     Routes,
     /// Spaces hosted here and visible in the island.
     Spaces,
+    /// Sites of this box and those visible in the island.
+    Sites,
 }
 
 /// How to show it.
@@ -39,6 +41,7 @@ pub fn show(table: Table, options: &Options) -> Result<String, DaemonError> {
         Table::Neighbours => ask(&Request::Neighbours {}, options, neighbours),
         Table::Routes => ask(&Request::Routes {}, options, routes),
         Table::Spaces => ask(&Request::Spaces {}, options, spaces),
+        Table::Sites => ask(&Request::Sites {}, options, sites),
     }
 }
 
@@ -74,7 +77,7 @@ fn status(status: &Status) -> String {
         .collect();
     let counters = &status.counters;
     let row = |key: &str, value: String| vec![key.to_owned(), value];
-    let rows = vec![
+    let mut rows = vec![
         row("address", status.address.clone()),
         row("version", status.version.clone()),
         row("programs", status.mode.clone()),
@@ -104,6 +107,15 @@ fn status(status: &Status) -> String {
             ),
         ),
     ];
+    if let Some(backup) = &status.backup {
+        let made = match backup.made {
+            Some(made) => format!("{}, of {}", backup.dir, invite::day(Some(made))),
+            None => format!("{}, none yet", backup.dir),
+        };
+        let failed = backup.error.as_ref();
+        let failed = failed.map(|error| format!("; THE LAST TRY FAILED: {error}"));
+        rows.push(row("backup", made + &failed.unwrap_or_default()));
+    }
     table::render(&["name", &status.name], &rows)
 }
 
@@ -199,4 +211,17 @@ fn spaces(spaces: &Vec<Space>) -> String {
         "SPACE", "HOST", "PORT", "MEMBERS", "CHANNELS", "STORED", "SERVICE",
     ];
     table::render(&head, &rows)
+}
+
+#[allow(clippy::ptr_arg)] // The shape of the answer.
+fn sites(sites: &Vec<Space>) -> String {
+    let rows: Vec<Vec<String>> = sites
+        .iter()
+        .map(|site| {
+            let host = if site.local { "here" } else { &site.host };
+            let service = format!("{}.warren", site.service);
+            vec![site.title.clone(), host.to_owned(), service]
+        })
+        .collect();
+    table::render(&["SITE", "HOST", "SERVICE"], &rows)
 }

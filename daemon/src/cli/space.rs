@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use lexopt::{Arg, Parser, ValueExt};
 
 use super::show::{self, Options};
-use super::{Connection, table, usage};
+use super::{Connection, invite, table, usage};
 use crate::config::DEFAULT_FILE;
 use crate::control::client;
 use crate::control::protocol::{HostedSpace, Request, SpaceState};
 use crate::error::DaemonError;
 use crate::transfer::archive;
 use crate::transfer::incoming::Place;
+use crate::transfer::publish;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,12 @@ pub enum Action {
     Export,
     /// Out of one file.
     Import,
+    /// Make an invitation.
+    Invite,
+    /// Those that are open.
+    ListInvites,
+    /// Take one back.
+    RevokeInvite,
 }
 
 /// A whole command line.
@@ -45,6 +52,13 @@ pub struct Task {
     port: Option<u16>,
     owner: Option<String>,
     quota_mib: Option<u32>,
+    files_quota_mib: Option<u32>,
+    member_quota_mib: Option<u32>,
+    picture: Option<PathBuf>,
+    uses: Option<u32>,
+    days: Option<u32>,
+    role: Option<String>,
+    channel: Option<String>,
     yes: bool,
     moves: bool,
     json: bool,
@@ -65,9 +79,12 @@ pub fn parse(parser: &mut Parser) -> Result<Task, DaemonError> {
         "remove" => Action::Remove,
         "export" => Action::Export,
         "import" => Action::Import,
+        "invite" => Action::Invite,
+        "list-invites" => Action::ListInvites,
+        "revoke-invite" => Action::RevokeInvite,
         _ => {
             return Err(usage(
-                "`warrend space` needs one of create, list, show, set, remove, export, import",
+                "`warrend space` needs one of create, list, show, set, remove, export, import, invite, list-invites, revoke-invite",
             ));
         }
     };
@@ -81,6 +98,13 @@ pub fn parse(parser: &mut Parser) -> Result<Task, DaemonError> {
         port: None,
         owner: None,
         quota_mib: None,
+        files_quota_mib: None,
+        member_quota_mib: None,
+        picture: None,
+        uses: None,
+        days: None,
+        role: None,
+        channel: None,
         yes: false,
         moves: false,
         json: false,
@@ -89,6 +113,7 @@ pub fn parse(parser: &mut Parser) -> Result<Task, DaemonError> {
     while let Some(argument) = parser.next().map_err(usage)? {
         let sets = task.action == Action::Set;
         let creates = task.action == Action::Create;
+        let invites = task.action == Action::Invite;
         let known = match argument {
             Arg::Long("control") => {
                 task.connection.control = Some(PathBuf::from(parser.value().map_err(usage)?));
@@ -123,12 +148,38 @@ pub fn parse(parser: &mut Parser) -> Result<Task, DaemonError> {
                 sets
             }
             Arg::Long("quota") => {
-                let words = text(parser)?;
-                let number = words
-                    .parse()
-                    .map_err(|_| usage("--quota needs a number of MiB"))?;
-                task.quota_mib = Some(number);
+                task.quota_mib = Some(number(parser, "--quota needs a number of MiB")?);
                 sets
+            }
+            Arg::Long("files-quota") => {
+                let needs = "--files-quota needs a number of MiB";
+                task.files_quota_mib = Some(number(parser, needs)?);
+                sets
+            }
+            Arg::Long("member-quota") => {
+                let needs = "--member-quota needs a number of MiB";
+                task.member_quota_mib = Some(number(parser, needs)?);
+                sets
+            }
+            Arg::Long("picture") => {
+                task.picture = Some(PathBuf::from(parser.value().map_err(usage)?));
+                sets
+            }
+            Arg::Long("uses") => {
+                task.uses = Some(number(parser, "--uses needs a number of people")?);
+                invites
+            }
+            Arg::Long("expires") => {
+                task.days = Some(number(parser, "--expires needs a number of days")?);
+                invites
+            }
+            Arg::Long("role") => {
+                task.role = Some(text(parser)?);
+                invites
+            }
+            Arg::Long("channel") => {
+                task.channel = Some(text(parser)?);
+                invites
             }
             Arg::Long("port") => {
                 let words = text(parser)?;
@@ -167,6 +218,10 @@ fn text(parser: &mut Parser) -> Result<String, DaemonError> {
     parser.value().map_err(usage)?.string().map_err(usage)
 }
 
+fn number(parser: &mut Parser, needs: &str) -> Result<u32, DaemonError> {
+    text(parser)?.parse().map_err(|_| usage(needs))
+}
+
 fn yes_or_no(parser: &mut Parser, option: &str) -> Result<bool, DaemonError> {
     match text(parser)?.as_str() {
         "yes" => Ok(true),
@@ -180,7 +235,10 @@ impl Task {
         let (words, names) = match self.action {
             Action::Create => (1, "a title, such as \"Garden club\""),
             Action::List => (0, "no name"),
-            Action::Show | Action::Set => (1, "the name of a space"),
+            Action::Show | Action::Set | Action::Invite | Action::ListInvites => {
+                (1, "the name of a space")
+            }
+            Action::RevokeInvite => (2, "the name of a space and the id of an invitation"),
             Action::Remove => (1, "the name of a space"),
             Action::Export => (2, "the name of a space and a file"),
             Action::Import => (1, "a file"),
@@ -221,15 +279,47 @@ impl Task {
                 show::render(find(&all, &word(0))?, &options, details)
             }
             Action::Set => {
+                let config = self.connection.config.clone();
+                let config = config.unwrap_or_else(|| DEFAULT_FILE.into());
+                let copied = self.picture.as_ref();
+                let copied = copied
+                    .map(|picture| publish::picture(&options.socket, &config, picture))
+                    .transpose()?;
                 let request = Request::SpaceSet {
                     space: word(0),
                     title: self.title,
                     about: self.about,
                     visible: self.visible,
                     quota_mib: self.quota_mib,
+                    files_quota_mib: self.files_quota_mib,
+                    member_quota_mib: self.member_quota_mib,
                     closed: self.closed,
+                    picture: copied.as_ref().map(|copied| copied.directory.clone()),
                 };
                 show::ask(&request, &options, details)
+            }
+            Action::Invite => {
+                let request = Request::SpaceInvite {
+                    space: word(0),
+                    uses: self.uses,
+                    days: self.days,
+                    role: self.role,
+                    channel: self.channel,
+                };
+                show::ask(&request, &options, invite::made)
+            }
+            Action::ListInvites => {
+                let request = Request::SpaceInvites { space: word(0) };
+                show::ask(&request, &options, invite::list)
+            }
+            Action::RevokeInvite => {
+                let request = Request::SpaceRevokeInvite {
+                    space: word(0),
+                    invite: word(1),
+                };
+                show::ask(&request, &options, |_: &serde_json::Value| {
+                    String::from("Nobody comes in with it any more. Who came in before stays.\n")
+                })
             }
             Action::Remove => {
                 let request = Request::SpaceRemove { space: word(0) };
@@ -295,15 +385,7 @@ fn find<'a>(all: &'a [HostedSpace], wanted: &str) -> Result<&'a HostedSpace, Dae
 }
 
 fn set_closed(socket: &Path, space: &str, closed: bool) -> Result<HostedSpace, DaemonError> {
-    let request = Request::SpaceSet {
-        space: space.to_owned(),
-        title: None,
-        about: None,
-        visible: None,
-        quota_mib: None,
-        closed: Some(closed),
-    };
-    client::ask(socket, &request)
+    client::ask(socket, &Request::set_closed(space.to_owned(), closed))
 }
 
 /// Closes a space before all of it is written, so that nothing comes in afterwards. Where the file does not come about,
@@ -349,6 +431,17 @@ fn details(space: &HostedSpace) -> String {
             space.owner.clone().unwrap_or_else(|| "nobody".into()),
         ),
         row("quota", format!("{} MiB", space.quota_mib)),
+        row(
+            "quota of files",
+            format!(
+                "{} MiB, {} MiB of one member",
+                space.files_quota_mib, space.member_quota_mib
+            ),
+        ),
+        row(
+            "picture",
+            space.picture.clone().unwrap_or_else(|| "none".into()),
+        ),
         row("in the configuration", yes(space.configured)),
     ];
     if let Some(figures) = &space.figures {
@@ -361,6 +454,10 @@ fn details(space: &HostedSpace) -> String {
                 figures.events,
                 figures.bytes.div_ceil(1024)
             ),
+        ));
+        rows.push(row(
+            "files",
+            format!("{} KiB", figures.file_bytes.div_ceil(1024)),
         ));
     }
     table::render(&["name", &space.title], &rows)

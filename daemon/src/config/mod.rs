@@ -17,7 +17,8 @@ use warren_mesh::descriptor::MAX_SERVICES;
 use crate::error::DaemonError;
 use crate::store;
 use values::{
-    Address, InterfaceName, NodeName, Open, Owner, Peer, SpaceId, Throughput, Title, WebAddress,
+    Address, HostName, InterfaceName, NodeName, Open, Owner, Peer, SpaceId, Throughput, Title,
+    WebAddress,
 };
 
 /// Longest configuration file, bytes.
@@ -65,6 +66,10 @@ pub struct Config {
     /// The page.
     #[serde(default)]
     pub web: Web,
+    /// Figures for monitoring.
+    pub metrics: Option<Metrics>,
+    /// Backups that are made by themselves.
+    pub backup: Option<Backup>,
     /// Spaces hosted here.
     #[serde(default)]
     pub space: Vec<Space>,
@@ -215,6 +220,48 @@ impl Default for Control {
 pub struct Web {
     /// Where the page is served.
     pub listen: Vec<Spanned<WebAddress>>,
+    /// Names under which people open it, beside `localhost` and addresses. The first one stands in links.
+    pub names: Vec<HostName>,
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// Where they are served.
+    pub listen: Spanned<WebAddress>,
+    /// File with the token that has to be shown. Without one only this machine may be able to ask.
+    pub token_file: Option<PathBuf>,
+}
+
+/// `[backup]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backup {
+    /// Where to.
+    pub dir: PathBuf,
+    /// How often.
+    pub every: Every,
+}
+
+/// How often something is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Every {
+    /// Once a day.
+    Daily,
+    /// Once a week.
+    Weekly,
+}
+
+impl Every {
+    /// In seconds.
+    pub const fn seconds(self) -> u64 {
+        match self {
+            Self::Daily => 86_400,
+            Self::Weekly => 7 * 86_400,
+        }
+    }
 }
 
 /// `[[space]]`
@@ -249,6 +296,11 @@ const fn yes() -> bool {
 
 /// Reads and checks a configuration file.
 pub fn load(path: &Path) -> Result<Config, DaemonError> {
+    load_with_text(path).map(|(config, _)| config)
+}
+
+/// The same, with its text.
+pub fn load_with_text(path: &Path) -> Result<(Config, String), DaemonError> {
     let bytes = store::read(path, FILE_MAX)?.ok_or_else(|| DaemonError::missing(path))?;
     let text = std::str::from_utf8(&bytes).map_err(|error| {
         let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
@@ -259,7 +311,7 @@ pub fn load(path: &Path) -> Result<Config, DaemonError> {
             "found bytes that are no UTF-8, expected text".into(),
         )
     })?;
-    Ok(parse(path, text)?)
+    Ok((parse(path, text)?, text.to_owned()))
 }
 
 /// Checks a configuration's text; `path` is for messages.
@@ -314,6 +366,25 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     if config.state.as_os_str().is_empty() {
         let place = text.find("state").unwrap_or(0);
         let message = String::from("found an empty `state`, expected a directory");
+        return Err(at(path, text, place, message));
+    }
+    if let Some(metrics) = &config.metrics
+        && metrics.token_file.is_none()
+        && let WebAddress::Tcp(address) = metrics.listen.get_ref()
+        && !address.ip().is_loopback()
+    {
+        let message = format!(
+            "found {address}, which others can open: expected an address of this machine alone (127.0.0.1, [::1], unix:/PATH), or a `token_file`"
+        );
+        return Err(at(path, text, metrics.listen.span().start, message));
+    }
+    if config
+        .backup
+        .as_ref()
+        .is_some_and(|backup| !backup.dir.is_absolute())
+    {
+        let place = text.find("[backup]").unwrap_or(0);
+        let message = String::from("found a relative `dir` of backups, expected a path from / on");
         return Err(at(path, text, place, message));
     }
     let mut visible = config.space.iter().filter(|space| space.visible);

@@ -86,6 +86,19 @@ socket = {socket}
 [web]
 # Where the page is served: "IP:PORT" or "unix:/PATH".
 listen = ["127.0.0.1:8080"]
+# Names under which people open it, beside addresses. The first one stands in the links of invitations: with the same
+# name at every home a link that is scanned opens at the friend's own home.
+#names = ["warren.lan"]
+
+# Figures for Prometheus, at http://ADDRESS/metrics. Where others can open the address, it needs a token (mode 0600).
+#[metrics]
+#listen = "127.0.0.1:9464"
+#token_file = "/etc/warren/metrics.token"
+
+# A backup of everything that the daemon brings up to date by itself: "daily" or "weekly". It holds keys.
+#[backup]
+#dir = "/mnt/usb/warren-backup"
+#every = "daily"
 
 # A space hosted here, one block for each. `visible` tells everybody in the mesh about it.
 #[[space]]

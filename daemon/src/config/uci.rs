@@ -217,10 +217,15 @@ fn main_section(section: &Section, root: &mut Table) -> Result<(), Wrong> {
             ("open", true) => append(child(root, "network"), "open", entry),
             ("control", false) => insert(child(root, "control"), "socket", entry),
             ("web", true) => append(child(root, "web"), "listen", entry),
+            ("web_name", true) => append(child(root, "web"), "names", entry),
+            ("metrics", false) => insert(child(root, "metrics"), "listen", entry),
+            ("metrics_token_file", false) => insert(child(root, "metrics"), "token_file", entry),
+            ("backup_dir", false) => insert(child(root, "backup"), "dir", entry),
+            ("backup_every", false) => insert(child(root, "backup"), "every", entry),
             _ => {
                 return Err(unknown(
                     entry,
-                    "option enabled, name, state, user, log_level, passphrase_file, aes, network, tun, control; list open, web",
+                    "option enabled, name, state, user, log_level, passphrase_file, aes, network, tun, control, metrics, metrics_token_file, backup_dir, backup_every; list open, web, web_name",
                 ));
             }
         }

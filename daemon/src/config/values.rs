@@ -46,7 +46,8 @@ from_string!(
     WebAddress,
     Address,
     Peer,
-    Owner
+    Owner,
+    HostName
 );
 
 /// A node's name: 1 to 32 bytes without control characters.
@@ -64,6 +65,32 @@ impl FromStr for NodeName {
             Err(wrong(
                 text,
                 "a name of 1 to 32 bytes without control characters",
+            ))
+        }
+    }
+}
+
+/// A name under which a machine is found: letters, digits and hyphens with dots between them (RFC 1123), at most 253.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct HostName(pub String);
+
+impl FromStr for HostName {
+    type Err = WrongValue;
+    fn from_str(text: &str) -> Result<Self, WrongValue> {
+        let is_label = |label: &str| {
+            let is_known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+            (1..=63).contains(&label.len())
+                && label.bytes().all(is_known)
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        if text.len() <= 253 && text.split('.').all(is_label) {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err(wrong(
+                text,
+                "a host name such as \"warren.lan\", without port",
             ))
         }
     }

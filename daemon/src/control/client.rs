@@ -152,6 +152,10 @@ fn sentence(error: &ControlError) -> String {
         ErrorCode::AnnouncementTooLong => String::from(
             "what the island is told of this box would not fit any more; show fewer, or give them shorter names",
         ),
+        ErrorCode::NotOpen => format!(
+            "{first} is closed, or could not be opened (the log says why); `warrend space set {first} --closed no` opens it"
+        ),
+        ErrorCode::SpaceRefused => format!("the space does not do it: {first}"),
         ErrorCode::PortTaken => format!("port {first} is in use; choose another, or none"),
         ErrorCode::Disk => format!("its files could not be read or written: {first}"),
     }

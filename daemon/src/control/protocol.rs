@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::answers::*;
+
 /// Longest line either way, bytes.
 pub const LINE_MAX: usize = 64 * 1024;
 /// Longest part of a stream, bytes.
@@ -23,6 +25,8 @@ pub enum Request {
     Routes {},
     /// Spaces hosted here and visible in the island.
     Spaces {},
+    /// The same of sites.
+    Sites {},
     /// Makes a space and serves it.
     SpaceCreate {
         /// Its title, 1 to 64 bytes.
@@ -60,9 +64,47 @@ pub enum Request {
         /// MiB of events it may keep.
         #[serde(default)]
         quota_mib: Option<u32>,
+        /// MiB that its files may take together.
+        #[serde(default)]
+        files_quota_mib: Option<u32>,
+        /// MiB that the files of one member may take.
+        #[serde(default)]
+        member_quota_mib: Option<u32>,
         /// Whether it has moved to another box: a closed one is kept, but not served.
         #[serde(default)]
         closed: Option<bool>,
+        /// Name of a directory below `spaces` (`.incoming-...`) that holds its new picture, and goes.
+        #[serde(default)]
+        picture: Option<String>,
+    },
+    /// Makes an invitation.
+    SpaceInvite {
+        /// Into which space: id, title or service.
+        space: String,
+        /// For how many people, 1 to 1000000; any number without.
+        #[serde(default)]
+        uses: Option<u32>,
+        /// For how many days, 1 to 3650; for ever without.
+        #[serde(default)]
+        days: Option<u32>,
+        /// The role they get.
+        #[serde(default)]
+        role: Option<String>,
+        /// The channel it leads to.
+        #[serde(default)]
+        channel: Option<String>,
+    },
+    /// The invitations of a space that are open.
+    SpaceInvites {
+        /// Which: id, title or service.
+        space: String,
+    },
+    /// Takes an invitation back.
+    SpaceRevokeInvite {
+        /// Of which space: id, title or service.
+        space: String,
+        /// Its id or code.
+        invite: String,
     },
     /// Removes a space with all that belongs to it.
     SpaceRemove {
@@ -81,6 +123,50 @@ pub enum Request {
     },
     /// The node's name and key. Secret.
     NodePapers {},
+    /// Publishes a copy of a folder as a new site.
+    SitePublish {
+        /// Name of the directory below `sites` (`.incoming-...`) where the copy is, as `fresh`.
+        directory: String,
+        /// The folder it is of, for people.
+        #[serde(default)]
+        from: String,
+        /// Its title, 1 to 64 bytes.
+        title: String,
+        /// Whether the island is told of it.
+        visible: bool,
+        /// Its TCP port at the node's address, from 1024 on; a free one without.
+        #[serde(default)]
+        port: Option<u16>,
+    },
+    /// Puts a newer copy in the place of a site's, or changes settings; what is not named stays.
+    SiteUpdate {
+        /// Which: id, title or service.
+        site: String,
+        /// As in `site_publish`.
+        #[serde(default)]
+        directory: Option<String>,
+        /// The folder it is of.
+        #[serde(default)]
+        from: Option<String>,
+        /// New title.
+        #[serde(default)]
+        title: Option<String>,
+        /// Whether the island is told of it. Hiding a visible one makes a new service key.
+        #[serde(default)]
+        visible: Option<bool>,
+    },
+    /// Sites of this box, with their settings.
+    SiteList {},
+    /// Removes a site; the folder it was made of stays.
+    SiteRemove {
+        /// Which: id, title or service.
+        site: String,
+    },
+    /// A site's record and key. Secret.
+    SitePapers {
+        /// Which: id, title or service.
+        site: String,
+    },
     /// A space's events: a stream of lines, and an empty one behind each part that is stored together.
     SpaceEvents {
         /// Which: id, title or service.
@@ -88,18 +174,41 @@ pub enum Request {
     },
     /// Files that are kept beside events: a stream of lines.
     Files {
-        /// Of which space; of the home without.
+        /// Of which space; of the home without either.
         #[serde(default)]
         space: Option<String>,
+        /// Of which site.
+        #[serde(default)]
+        site: Option<String>,
     },
     /// One of these files: a stream of its bytes.
     File {
-        /// Of which space; of the home without.
+        /// Of which space; of the home without either.
         #[serde(default)]
         space: Option<String>,
+        /// Of which site.
+        #[serde(default)]
+        site: Option<String>,
         /// Its name.
         name: String,
     },
+}
+
+impl Request {
+    /// Closes a space that moves to another box, or opens it again.
+    pub const fn set_closed(space: String, closed: bool) -> Self {
+        Self::SpaceSet {
+            space,
+            title: None,
+            about: None,
+            visible: None,
+            quota_mib: None,
+            files_quota_mib: None,
+            member_quota_mib: None,
+            closed: Some(closed),
+            picture: None,
+        }
+    }
 }
 
 /// The names of all commands.
@@ -108,6 +217,7 @@ pub const COMMANDS: &[&str] = &[
     "neighbours",
     "routes",
     "spaces",
+    "sites",
     "space_create",
     "space_list",
     "home_relay",
@@ -116,6 +226,14 @@ pub const COMMANDS: &[&str] = &[
     "space_adopt",
     "space_papers",
     "node_papers",
+    "space_invite",
+    "space_invites",
+    "space_revoke_invite",
+    "site_publish",
+    "site_update",
+    "site_list",
+    "site_remove",
+    "site_papers",
     "space_events",
     "files",
     "file",
@@ -149,6 +267,10 @@ pub enum ErrorCode {
     TooManyVisible,
     /// What the island is told does not fit any more: fewer visible ones, or shorter titles.
     AnnouncementTooLong,
+    /// The space is closed, or could not be opened. Argument: its id.
+    NotOpen,
+    /// The space does not do it. Argument: its reason, with a machine-readable prefix.
+    SpaceRefused,
     /// A port that is in use. Argument: the port.
     PortTaken,
     /// Files could not be read or written. Argument: what the system said.
@@ -237,223 +359,4 @@ pub struct End {}
 pub struct StreamBegins {
     /// Version of what is in it.
     pub stream: u8,
-}
-
-/// Answer to `space_papers`. Secret.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Papers {
-    /// What its files are called.
-    pub id: String,
-    /// The text of its record, `space.toml`.
-    pub record: String,
-    /// The text of its service key's file.
-    pub service_key: String,
-    /// The text of the file of the key that signs its events.
-    pub space_key: String,
-}
-
-impl std::fmt::Debug for Papers {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Papers")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Answer to `node_papers`. Secret.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodePapers {
-    /// The node's name.
-    pub name: String,
-    /// The text of the file of its mesh key.
-    pub mesh_key: String,
-}
-
-impl std::fmt::Debug for NodePapers {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodePapers")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Line of the answer to `files`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileLine {
-    /// Its name: a path without `..`, with `/`.
-    pub name: String,
-    /// Its length in bytes.
-    pub size: u64,
-}
-
-/// Line of the answer to `space_events`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct EventLine {
-    /// The event as NIP-01 writes it.
-    pub event: Box<serde_json::value::RawValue>,
-    /// The channel it belongs to, where its tags do not say so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub channel: Option<String>,
-}
-
-/// Element of the answer to `space_list`; answer to `space_create`, `space_set` and `space_adopt`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostedSpace {
-    /// What its files are called.
-    pub id: String,
-    /// Name of its service: 52 characters.
-    pub service: String,
-    /// Its title.
-    pub title: String,
-    /// A sentence about it.
-    pub about: String,
-    /// Whether the island is told of it.
-    pub visible: bool,
-    /// Its TCP port at the node's address.
-    pub port: u16,
-    /// The owner's public key, 64 hexadecimal digits.
-    pub owner: Option<String>,
-    /// MiB of events it may keep.
-    pub quota_mib: u32,
-    /// Whether people can use it.
-    pub state: SpaceState,
-    /// Whether it stands in the configuration file, and is changed there alone.
-    pub configured: bool,
-    /// Figures, while it is open.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub figures: Option<SpaceFigures>,
-}
-
-/// Whether people can use a space.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SpaceState {
-    /// They can.
-    Open,
-    /// It has moved to another box.
-    Closed,
-    /// Its files could not be opened; the log says why.
-    Failed,
-}
-
-/// Answer to `status`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Status {
-    /// Version of the daemon.
-    pub version: String,
-    /// The node's name.
-    pub name: String,
-    /// The node's address.
-    pub address: String,
-    /// `tun` or `userspace`.
-    pub mode: String,
-    /// Seconds since the start.
-    pub uptime_s: u64,
-    /// Wall-clock time, seconds since 1970.
-    pub time: u64,
-    /// Interfaces in use.
-    pub interfaces: Vec<InterfaceStatus>,
-    /// Neighbours whose link carries traffic.
-    pub neighbours: usize,
-    /// Routes.
-    pub routes: usize,
-    /// What was counted since the start.
-    pub counters: CounterStatus,
-}
-
-/// An interface in use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InterfaceStatus {
-    /// Its name.
-    pub name: String,
-    /// Sends that were thrown away.
-    pub dropped: u64,
-}
-
-/// What was counted since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CounterStatus {
-    /// Data frames passed on for others.
-    pub forwarded: u64,
-    /// Data frames for this node.
-    pub received: u64,
-    /// Data frames of this node.
-    pub sent: u64,
-    /// Frames thrown away: bad tag, replayed, malformed.
-    pub rejected: u64,
-    /// Packets without a route.
-    pub no_route: u64,
-    /// Inbound packets that the policy refused.
-    pub refused: u64,
-    /// Malformed packets of this machine's programs.
-    pub tun_rejected: u64,
-}
-
-/// Element of the answer to `neighbours`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Neighbour {
-    /// Its node address.
-    pub address: String,
-    /// The interface it is on.
-    pub interface: String,
-    /// Its transport address.
-    pub transport: String,
-    /// Share of its HELLOs that arrive here, 0 to 1.
-    pub rx_quality: f32,
-    /// Share of ours that arrive there, 0 to 1.
-    pub tx_quality: f32,
-    /// Cost of the link: 1 is 1 Gbit/s.
-    pub cost: u32,
-    /// Milliseconds since something was heard.
-    pub silent_ms: u64,
-    /// Whether the link carries traffic.
-    pub up: bool,
-}
-
-/// Element of the answer to `routes`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Route {
-    /// To whom.
-    pub destination: String,
-    /// Over which neighbour.
-    pub next_hop: String,
-    /// Cost of the path: 1 is one hop of 1 Gbit/s.
-    pub cost: u32,
-    /// Metric step, 0 to 127.
-    pub step: u8,
-    /// Largest packet that passes whole, bytes.
-    pub path_mtu: u16,
-    /// Whether a backup stands ready.
-    pub has_backup: bool,
-}
-
-/// Element of the answer to `spaces`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Space {
-    /// Name of its service: 52 characters.
-    pub service: String,
-    /// Its title.
-    pub title: String,
-    /// Address of the node that hosts it.
-    pub host: String,
-    /// Its TCP port there.
-    pub port: u16,
-    /// Whether it is hosted by this node.
-    pub local: bool,
-    /// Figures, where it is hosted by this node.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub figures: Option<SpaceFigures>,
-}
-
-/// Figures of a space hosted here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SpaceFigures {
-    /// Members.
-    pub members: u64,
-    /// Channels.
-    pub channels: u64,
-    /// Events stored.
-    pub events: u64,
-    /// Bytes on disk.
-    pub bytes: u64,
 }

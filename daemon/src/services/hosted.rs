@@ -13,7 +13,7 @@ use warren_mesh::descriptor::{DescriptorError, ServiceAnnouncement};
 use warren_mesh::identity::NodeAddress;
 use warren_mesh::packet::policy::Policy;
 use warren_mesh::service::{ServiceKind, ServiceSigner};
-use warren_space::{Limits, Space, SpaceConfig};
+use warren_space::{FileLimits, Limits, Space, SpaceConfig};
 
 use super::dialer::MeshDialer;
 use super::listen::Listener;
@@ -151,6 +151,8 @@ pub struct Hosted {
     /// How programs reach the mesh.
     pub mode: Mode,
     plane: PlaneHandle,
+    /// Held by whoever changes what is here: one change at a time.
+    pub one_at_a_time: tokio::sync::Mutex<()>,
     /// By which way spaces copy files from others. It knows this in turn, so it is not held.
     dialer: OnceLock<Weak<MeshDialer>>,
 }
@@ -171,6 +173,7 @@ impl Hosted {
             address,
             mode,
             plane,
+            one_at_a_time: tokio::sync::Mutex::default(),
             dialer: OnceLock::new(),
         }
     }
@@ -328,21 +331,25 @@ impl Hosted {
         }
         // The home's own comes last: it makes room where there are too many.
         shown.sort_by_key(|service| service.kind == ServiceKind::Home);
-        let told = self.tell(&shown).await;
+        let told = self.publish(&shown).await;
         let fits = !matches!(
             told,
             Err(DescriptorError::TooManyServices(_) | DescriptorError::TooLong(_))
         );
-        if !fits && shown.pop_if(|service| service.kind == ServiceKind::Home).is_some() {
+        if !fits
+            && shown
+                .pop_if(|service| service.kind == ServiceKind::Home)
+                .is_some()
+        {
             log::warn!(
                 "the island is told of as many services as it can be: other homes do not find what people of this one write for everybody"
             );
-            return self.tell(&shown).await;
+            return self.publish(&shown).await;
         }
         told
     }
 
-    async fn tell(&self, shown: &[Shown]) -> Result<(), DescriptorError> {
+    async fn publish(&self, shown: &[Shown]) -> Result<(), DescriptorError> {
         let mut announcements: Vec<ServiceAnnouncement> = Vec::new();
         for service in shown {
             let announcement =
@@ -432,9 +439,25 @@ pub fn config(directory: &std::path::Path, service: &str, record: &SpaceRecord) 
             ..if record.home {
                 Limits::of_home()
             } else {
-                Limits::default()
+                Limits {
+                    files: file_limits(record),
+                    ..Limits::default()
+                }
             }
         },
+    }
+}
+
+/// Who has more than a member has at least as much.
+fn file_limits(record: &SpaceRecord) -> FileLimits {
+    let known = FileLimits::default();
+    let member_bytes = u64::from(record.member_quota_mib) << 20;
+    FileLimits {
+        space_bytes: u64::from(record.files_quota_mib) << 20,
+        member_bytes,
+        moderator_bytes: known.moderator_bytes.max(member_bytes),
+        admin_bytes: known.admin_bytes.max(member_bytes),
+        ..known
     }
 }
 

@@ -1,15 +1,16 @@
 //! What the owner does with spaces while the daemon runs: make, change, remove, take in. One change at a time; the disk
 //! first, then what runs.
 
+mod inside;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use warren_mesh::descriptor::MAX_SERVICES;
-use warren_mesh::service::ServiceKind;
-
 use super::folders::{Folders, INCOMING};
 use super::hosted::{self, Door, Hosted, LocalSpace, let_go};
-use super::record::{self, PORT_MIN, QUOTA_MIB, SpaceRecord};
+use super::record::{self, FILES_QUOTA_MIB, MEMBER_QUOTA_MIB, QUOTA_MIB, SpaceRecord};
+pub use inside::{InviteWish, PICTURE};
+
 use crate::clock::WallClock;
 use crate::config::values::SpaceId;
 use crate::control::protocol::{
@@ -22,8 +23,6 @@ use crate::{keys, store};
 pub const SERVICE_KEY: &str = "service.key";
 /// The file of the key that signs a space's events.
 pub const SPACE_KEY: &str = "space.key";
-/// Where ports of spaces begin, if nothing else is said.
-const FIRST_PORT: u16 = 7447;
 
 /// What a new space shall be.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +50,10 @@ pub struct Change {
     pub visible: Option<bool>,
     /// MiB of events it may keep.
     pub quota_mib: Option<u32>,
+    /// MiB that its files may take together.
+    pub files_quota_mib: Option<u32>,
+    /// MiB that the files of one member may take.
+    pub member_quota_mib: Option<u32>,
     /// Whether it has moved to another box.
     pub closed: Option<bool>,
 }
@@ -62,15 +65,16 @@ pub struct Manager {
     folders: Folders,
     clock: WallClock,
     state: PathBuf,
-    one_at_a_time: tokio::sync::Mutex<()>,
+    /// Under which name the page here is opened from elsewhere, for links.
+    host: String,
 }
 
-fn disk(error: &DaemonError) -> ControlError {
+pub(super) fn disk(error: &DaemonError) -> ControlError {
     log::error!("{error}");
     ControlError::new(ErrorCode::Disk, error.to_string())
 }
 
-fn bare(code: ErrorCode) -> ControlError {
+pub(super) fn bare(code: ErrorCode) -> ControlError {
     ControlError {
         code,
         args: Vec::new(),
@@ -78,7 +82,7 @@ fn bare(code: ErrorCode) -> ControlError {
 }
 
 /// Runs what waits for the disk on a thread of its own.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, DaemonError> + Send + 'static,
 ) -> Result<T, ControlError> {
     match tokio::task::spawn_blocking(work).await {
@@ -87,7 +91,7 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-fn text(path: &Path) -> Result<String, DaemonError> {
+pub(super) fn text(path: &Path) -> Result<String, DaemonError> {
     let bytes = store::read(path, store::FILE_MAX)?.ok_or_else(|| DaemonError::missing(path))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -120,14 +124,14 @@ pub fn find(spaces: &[LocalSpace], name: &str) -> Result<LocalSpace, ControlErro
 }
 
 impl Manager {
-    /// For the spaces in `state`.
-    pub fn new(hosted: Arc<Hosted>, state: &Path, clock: &WallClock) -> Self {
+    /// For the spaces in `state`; the page here is at `host`.
+    pub fn new(hosted: Arc<Hosted>, state: &Path, clock: &WallClock, host: String) -> Self {
         Self {
             hosted,
             folders: Folders::new(state.join("spaces")),
             clock: clock.clone(),
             state: state.to_path_buf(),
-            one_at_a_time: tokio::sync::Mutex::default(),
+            host,
         }
     }
 
@@ -148,7 +152,7 @@ impl Manager {
 
     /// Makes a space and serves it.
     pub async fn create(&self, wish: Wish) -> Result<HostedSpace, ControlError> {
-        let _one = self.one_at_a_time.lock().await;
+        let _one = self.hosted.one_at_a_time.lock().await;
         let owner = match &wish.owner {
             Some(text) => Some(record::parse_owner(text)?),
             None => None,
@@ -157,9 +161,11 @@ impl Manager {
             title: wish.title,
             about: wish.about,
             visible: wish.visible,
-            port: self.port(wish.port)?,
+            port: self.hosted.free_port(wish.port)?,
             owner,
             quota_mib: QUOTA_MIB,
+            files_quota_mib: FILES_QUOTA_MIB,
+            member_quota_mib: MEMBER_QUOTA_MIB,
             closed: false,
             home: false,
         };
@@ -183,7 +189,7 @@ impl Manager {
 
     /// Takes in a space that was put together below `spaces/`.
     pub async fn adopt(&self, directory: &str) -> Result<HostedSpace, ControlError> {
-        let _one = self.one_at_a_time.lock().await;
+        let _one = self.hosted.one_at_a_time.lock().await;
         let part = directory
             .strip_prefix(INCOMING)
             .filter(|part| part.parse::<SpaceId>().is_ok())
@@ -205,8 +211,8 @@ impl Manager {
             return Err(ControlError::new(ErrorCode::Exists, space.id.clone()));
         }
         let id = self.free_id(&record.title);
-        if self.port(Some(record.port)).is_err() {
-            record.port = self.port(None)?;
+        if self.hosted.free_port(Some(record.port)).is_err() {
+            record.port = self.hosted.free_port(None)?;
             blocking(move || record.save(&incoming)).await?;
         }
         self.appear(part, &id).await
@@ -225,7 +231,7 @@ impl Manager {
         if appeared.is_err() {
             let incoming = self.folders.incoming(part);
             let _ = blocking(move || super::folders::remove_all(&incoming)).await;
-            self.say().await;
+            self.hosted.say().await;
         }
         appeared
     }
@@ -253,7 +259,7 @@ impl Manager {
         };
         let shown = space.record.visible && !space.record.closed;
         let listener = if shown {
-            self.may_show(&space).await?
+            self.hosted.may_show((&space).into()).await?
         } else {
             None
         };
@@ -289,31 +295,6 @@ impl Manager {
         Ok(view(&space))
     }
 
-    /// Whether one more may be shown to the island: then it is told, and the port is bound.
-    async fn may_show(&self, space: &LocalSpace) -> Result<Option<super::Listener>, ControlError> {
-        let shown = self.hosted.shown();
-        let others = shown
-            .iter()
-            .filter(|other| other.kind != ServiceKind::Home)
-            .filter(|other| other.kind != ServiceKind::Space || other.id != space.id);
-        if others.count() >= MAX_SERVICES {
-            return Err(ControlError::new(
-                ErrorCode::TooManyVisible,
-                MAX_SERVICES.to_string(),
-            ));
-        }
-        let port = space.record.port;
-        let listener = self
-            .hosted
-            .bind(port)
-            .map_err(|_| ControlError::new(ErrorCode::PortTaken, port.to_string()))?;
-        self.hosted
-            .announce_with(Some(space.into()))
-            .await
-            .map_err(|_| bare(ErrorCode::AnnouncementTooLong))?;
-        Ok(listener)
-    }
-
     fn door(
         &self,
         space: &LocalSpace,
@@ -327,32 +308,6 @@ impl Manager {
             .serve(running, space.record.port, listener)
             .map_err(|error| disk(&error))?;
         Ok(Some(Arc::new(door)))
-    }
-
-    /// Tells the island how things are now.
-    async fn say(&self) {
-        if let Err(error) = self.hosted.announce().await {
-            log::error!("the island is not told of the spaces here: {error}");
-        }
-    }
-
-    fn port(&self, wanted: Option<u16>) -> Result<u16, ControlError> {
-        let spaces = self.hosted.spaces();
-        let others = self.hosted.others();
-        let free = |port: &u16| {
-            !spaces.iter().any(|space| space.record.port == *port)
-                && !others.iter().any(|service| service.port == *port)
-                && self.hosted.bind(*port).is_ok()
-        };
-        match wanted {
-            // Told apart by the check of the whole record.
-            Some(port) if port < PORT_MIN => Ok(port),
-            Some(port) if free(&port) => Ok(port),
-            Some(port) => Err(ControlError::new(ErrorCode::PortTaken, port.to_string())),
-            None => (FIRST_PORT..u16::MAX)
-                .find(free)
-                .ok_or_else(|| ControlError::new(ErrorCode::PortTaken, FIRST_PORT.to_string())),
-        }
     }
 
     fn own(&self, name: &str) -> Result<LocalSpace, ControlError> {
@@ -372,7 +327,7 @@ impl Manager {
 
     /// Changes settings. People's connections to the space end and begin anew.
     pub async fn set(&self, name: &str, change: Change) -> Result<HostedSpace, ControlError> {
-        let _one = self.one_at_a_time.lock().await;
+        let _one = self.hosted.one_at_a_time.lock().await;
         let old = self.own(name)?;
         let mut space = old.clone();
         let record = &mut space.record;
@@ -380,6 +335,8 @@ impl Manager {
         record.about = change.about.unwrap_or_else(|| record.about.clone());
         record.visible = change.visible.unwrap_or(record.visible);
         record.quota_mib = change.quota_mib.unwrap_or(record.quota_mib);
+        record.files_quota_mib = change.files_quota_mib.unwrap_or(record.files_quota_mib);
+        record.member_quota_mib = change.member_quota_mib.unwrap_or(record.member_quota_mib);
         record.closed = change.closed.unwrap_or(record.closed);
         record.check()?;
         if space.record == old.record && (space.space.is_some() || space.record.closed) {
@@ -387,14 +344,11 @@ impl Manager {
         }
         let shown = space.record.visible && !space.record.closed;
         let listener = if shown && !old.is_shown() {
-            self.may_show(&space).await?
+            self.hosted.may_show((&space).into()).await?
         } else {
             if shown {
                 // A longer title may not fit.
-                self.hosted
-                    .announce_with(Some((&space).into()))
-                    .await
-                    .map_err(|_| bare(ErrorCode::AnnouncementTooLong))?;
+                self.hosted.tell((&space).into()).await?;
             }
             None
         };
@@ -442,23 +396,26 @@ impl Manager {
         let result = match saved {
             Ok(opened) => {
                 space = opened;
+                if hides {
+                    self.move_picture(old.name.as_str(), &space).await;
+                }
                 space.door = self.door(&space, listener)?;
                 Ok(())
             }
             Err(error) => Err(error),
         };
         self.hosted.put(space.clone());
-        self.say().await;
+        self.hosted.say().await;
         result.map(|()| view(&space))
     }
 
     /// Removes a space with all that belongs to it.
     pub async fn remove(&self, name: &str) -> Result<HostedSpace, ControlError> {
-        let _one = self.one_at_a_time.lock().await;
+        let _one = self.hosted.one_at_a_time.lock().await;
         let mut space = self.own(name)?;
         let last = view(&space);
         self.hosted.drop_one(&space.id);
-        self.say().await;
+        self.hosted.say().await;
         if let Some(running) = space.space.take() {
             let_go(running).await;
         }
@@ -487,12 +444,14 @@ impl Manager {
     }
 
     /// The node's name and key. Secret.
-    pub async fn node_papers(&self, name: &str) -> Result<NodePapers, ControlError> {
+    pub async fn node_papers(&self, name: &str, config: &str) -> Result<NodePapers, ControlError> {
         let (path, name) = (keys::mesh_file(&self.state), name.to_owned());
+        let config = Some(config.to_owned());
         blocking(move || {
             Ok(NodePapers {
                 name,
                 mesh_key: text(&path)?,
+                config,
             })
         })
         .await
@@ -543,6 +502,13 @@ fn view(space: &LocalSpace) -> HostedSpace {
         port: record.port,
         owner: record.owner.map(|owner| owner.to_hex()),
         quota_mib: record.quota_mib,
+        files_quota_mib: record.files_quota_mib,
+        member_quota_mib: record.member_quota_mib,
+        picture: space
+            .space
+            .as_ref()
+            .map(|running| running.space.icon())
+            .filter(|icon| !icon.is_empty()),
         state: match (&space.space, record.closed) {
             (Some(_), _) => SpaceState::Open,
             (None, true) => SpaceState::Closed,
@@ -561,5 +527,7 @@ pub fn figures(space: &LocalSpace) -> Option<SpaceFigures> {
         channels: summary.channels as u64,
         events: summary.events,
         bytes: summary.bytes,
+        file_bytes: summary.file_bytes,
+        connections: summary.connections as u64,
     })
 }

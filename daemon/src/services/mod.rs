@@ -3,19 +3,21 @@
 
 mod dialer;
 mod directory;
+mod doors;
 pub mod folders;
 pub mod hosted;
-mod listen;
+pub mod listen;
 pub mod manage;
 pub mod others;
 pub mod reading;
 pub mod record;
 pub mod relay;
+pub mod sites;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use warren_home::{Home, HomeConfig, ServiceName};
+use warren_home::{Home, HomeConfig, HomeFigures, ServiceName};
 use warren_mesh::identity::NodeAddress;
 use warren_mesh::packet::policy::Policy;
 use warren_mesh::service::ServiceKind;
@@ -37,6 +39,7 @@ use manage::{Manager, SERVICE_KEY};
 use reading::Reading;
 use record::SpaceRecord;
 use relay::Tenants;
+use sites::Sites;
 
 /// Spaces that are open and sockets that are bound, before privileges are dropped and before anything is served.
 #[derive(Debug)]
@@ -84,6 +87,8 @@ impl Prepared {
                 port: space.port.get_ref().get(),
                 owner: space.owner.map(|owner| owner.0),
                 quota_mib: record::QUOTA_MIB,
+                files_quota_mib: record::FILES_QUOTA_MIB,
+                member_quota_mib: record::MEMBER_QUOTA_MIB,
                 closed: false,
                 home: false,
             };
@@ -157,9 +162,8 @@ impl Prepared {
                 Err(error) => log::error!("space {}: {error}", space.id),
             }
         }
-        if let Err(error) = hosted.announce().await {
-            log::error!("the island is not told of the spaces here: {error}");
-        }
+        let sites = Sites::open(Arc::clone(&hosted), &config.state, clock)?;
+        hosted.say().await;
         let directory = Directory::new(plane.clone());
         let dialer = Arc::new(MeshDialer::new(
             Arc::clone(&hosted),
@@ -189,7 +193,8 @@ impl Prepared {
         }
         Ok(Services {
             reading: Reading::new(config.state.join("home"), Reserve::of(&config.state)),
-            manager: Manager::new(Arc::clone(&hosted), &config.state, clock),
+            manager: Manager::new(Arc::clone(&hosted), &config.state, clock, host(config)),
+            sites,
             hosted,
             home,
             directory,
@@ -222,6 +227,36 @@ fn open_made(folders: &Folders, id: &str, clock: &WallClock) -> Result<LocalSpac
     }
 }
 
+/// Under which name others open the page here, as far as that can be known: the first name it has, or the first address
+/// that is one; with the port where it is not HTTP's own.
+fn host(config: &Config) -> String {
+    let addresses = || {
+        config
+            .web
+            .listen
+            .iter()
+            .filter_map(|at| match at.get_ref() {
+                WebAddress::Tcp(address) => Some(*address),
+                WebAddress::Unix(_) => None,
+            })
+    };
+    let with_port = |name: String, port: Option<u16>| match port {
+        None | Some(80) => name,
+        Some(port) => format!("{name}:{port}"),
+    };
+    if let Some(name) = config.web.names.first() {
+        return with_port(name.0.clone(), addresses().next().map(|at| at.port()));
+    }
+    let is_one = |at: &std::net::SocketAddr| !at.ip().is_unspecified() && !at.ip().is_loopback();
+    match addresses().find(is_one).or_else(|| addresses().next()) {
+        Some(at) if is_one(&at) && at.is_ipv6() => {
+            with_port(format!("[{}]", at.ip()), Some(at.port()))
+        }
+        Some(at) if is_one(&at) => with_port(at.ip().to_string(), Some(at.port())),
+        at => with_port(String::from("localhost"), at.map(|at| at.port())),
+    }
+}
+
 fn open_home(
     config: &Config,
     relay: Option<ServiceName>,
@@ -232,7 +267,7 @@ fn open_home(
     let home = HomeConfig {
         dir: config.state.join("home"),
         name: config.name.0.clone(),
-        host_names: Vec::new(),
+        host_names: config.web.names.iter().map(|name| name.0.clone()).collect(),
         relay,
         limits: warren_home::Limits::default(),
     };
@@ -249,6 +284,8 @@ fn open_home(
 pub struct Services {
     /// What the owner does with spaces.
     pub manager: Manager,
+    /// What the owner does with sites.
+    pub sites: Sites,
     /// All of it, for exports and backups.
     pub reading: Reading,
     hosted: Arc<Hosted>,
@@ -298,6 +335,11 @@ impl Services {
                 figures: None,
             });
         local.chain(beside).chain(others).collect()
+    }
+
+    /// How many people the home has, where there is one.
+    pub fn home_figures(&self) -> Option<HomeFigures> {
+        self.home.as_ref().map(|home| home.figures())
     }
 
     /// Ends streams and closes files. Returns once everything is on disk.

@@ -133,9 +133,13 @@ impl Reading {
         })
     }
 
-    /// The files of the space in `directory`, or of the home: [`FileLine`]s.
-    pub fn files(&self, directory: Option<PathBuf>) -> Result<Reply, ControlError> {
-        let extras = self.extras(directory);
+    /// The home's own files.
+    pub fn home(&self) -> Box<dyn Extras> {
+        Box::new(Tree::new(self.home.clone()))
+    }
+
+    /// All of these files: [`FileLine`]s.
+    pub fn files(&self, extras: Box<dyn Extras>) -> Result<Reply, ControlError> {
         self.start(move |out| {
             let found = match extras.list() {
                 Ok(found) => found,
@@ -153,8 +157,7 @@ impl Reading {
     }
 
     /// One of these files.
-    pub fn file(&self, directory: Option<PathBuf>, name: String) -> Result<Reply, ControlError> {
-        let extras = self.extras(directory);
+    pub fn file(&self, extras: Box<dyn Extras>, name: String) -> Result<Reply, ControlError> {
         self.start(move |out| {
             let mut file = match extras.open(&name) {
                 Ok(Some(file)) => file,
@@ -170,13 +173,6 @@ impl Reading {
                 }
             }
         })
-    }
-
-    fn extras(&self, directory: Option<PathBuf>) -> Box<dyn Extras> {
-        match directory {
-            Some(directory) => extras_of(&directory),
-            None => Box::new(Tree::new(self.home.clone())),
-        }
     }
 }
 

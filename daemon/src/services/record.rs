@@ -9,6 +9,8 @@
 //! | `port` | TCP port at the node's address, from 1024 on |
 //! | `owner` | public key, 64 hexadecimal digits; left out: nobody |
 //! | `quota_mib` | MiB of events it may keep |
+//! | `files_quota_mib` | MiB that its files may take together |
+//! | `member_quota_mib` | MiB that the files of one member may take |
 //! | `closed` | whether it has moved to another box |
 //! | `home` | whether it is no space but the relay of this home's people |
 
@@ -31,6 +33,10 @@ pub const FILE_MAX: u64 = 16 * 1024;
 pub const PORT_MIN: u16 = 1024;
 /// MiB of events a space may keep, unless something else is said.
 pub const QUOTA_MIB: u32 = 4096;
+/// MiB that the files of a space may take, and those of one member, unless something else is said.
+pub const FILES_QUOTA_MIB: u32 = 32 * 1024;
+/// See [`FILES_QUOTA_MIB`].
+pub const MEMBER_QUOTA_MIB: u32 = 4096;
 /// Longest sentence about a space, bytes.
 const ABOUT_MAX: usize = 500;
 const VERSION: u8 = 1;
@@ -50,6 +56,10 @@ pub struct SpaceRecord {
     pub owner: Option<PublicKey>,
     /// MiB of events it may keep.
     pub quota_mib: u32,
+    /// MiB that its files may take together.
+    pub files_quota_mib: u32,
+    /// MiB that the files of one member may take.
+    pub member_quota_mib: u32,
     /// Whether it has moved to another box.
     pub closed: bool,
     /// Whether it is no space but the relay of this home's people.
@@ -71,6 +81,11 @@ struct File {
     owner: Option<String>,
     #[serde(default = "quota")]
     quota_mib: u32,
+    // Left out where they are as ever, so that an older program reads the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    files_quota_mib: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    member_quota_mib: Option<u32>,
     #[serde(default)]
     closed: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -110,6 +125,14 @@ impl SpaceRecord {
         if self.quota_mib == 0 {
             return Err(bad("quota", "a number of MiB, 1 or more"));
         }
+        for (name, mib) in [
+            ("files-quota", self.files_quota_mib),
+            ("member-quota", self.member_quota_mib),
+        ] {
+            if mib == 0 {
+                return Err(bad(name, "a number of MiB, 1 or more"));
+            }
+        }
         Ok(())
     }
 
@@ -123,6 +146,8 @@ impl SpaceRecord {
             port: self.port,
             owner: self.owner.map(|owner| owner.to_hex()),
             quota_mib: self.quota_mib,
+            files_quota_mib: Some(self.files_quota_mib).filter(|mib| *mib != FILES_QUOTA_MIB),
+            member_quota_mib: Some(self.member_quota_mib).filter(|mib| *mib != MEMBER_QUOTA_MIB),
             closed: self.closed,
             home: self.home,
         };
@@ -143,6 +168,8 @@ impl SpaceRecord {
             port: file.port,
             owner,
             quota_mib: file.quota_mib,
+            files_quota_mib: file.files_quota_mib.unwrap_or(FILES_QUOTA_MIB),
+            member_quota_mib: file.member_quota_mib.unwrap_or(MEMBER_QUOTA_MIB),
             closed: file.closed,
             home: file.home,
         };
@@ -182,8 +209,13 @@ pub fn parse_owner(text: &str) -> Result<PublicKey, ControlError> {
     })
 }
 
-/// What the files of something called `title` are called: its letters and digits, in lower case.
+/// What the files of a space called `title` are called: its letters and digits, in lower case.
 pub fn slug(title: &str) -> String {
+    slug_or(title, "space")
+}
+
+/// The same, or `otherwise` where it has none.
+pub fn slug_or(title: &str, otherwise: &str) -> String {
     let mut id = String::new();
     for c in title.chars() {
         if c.is_ascii_alphanumeric() {
@@ -197,7 +229,7 @@ pub fn slug(title: &str) -> String {
     }
     let id = id.trim_end_matches('-');
     if id.is_empty() {
-        String::from("space")
+        otherwise.to_owned()
     } else {
         id.to_owned()
     }
@@ -215,6 +247,8 @@ mod tests {
             port: 7447,
             owner: Some(nostr::key::Keys::generate().public_key()),
             quota_mib: 12,
+            files_quota_mib: 7,
+            member_quota_mib: MEMBER_QUOTA_MIB,
             closed: false,
             home: false,
         }
@@ -224,6 +258,7 @@ mod tests {
     fn what_is_written_reads_back_and_other_versions_do_not() {
         let record = record();
         let text = record.render();
+        assert!(text.contains("files_quota_mib = 7") && !text.contains("member_quota_mib"));
         assert_eq!(SpaceRecord::parse(&text), Some(record.clone()));
         let home = SpaceRecord {
             home: true,

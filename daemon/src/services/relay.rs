@@ -11,7 +11,7 @@ use warren_space::{Residents, Space};
 use super::folders::Folders;
 use super::hosted::{self, LocalSpace, Running};
 use super::manage::SERVICE_KEY;
-use super::record::SpaceRecord;
+use super::record::{FILES_QUOTA_MIB, MEMBER_QUOTA_MIB, SpaceRecord};
 use crate::clock::WallClock;
 use crate::error::DaemonError;
 use crate::keys;
@@ -111,6 +111,8 @@ fn make(folders: &Folders, name: &str, others: &[LocalSpace]) -> Result<SpaceRec
         port: (PORT..).find(|port| !is_used(port)).unwrap_or(PORT),
         owner: None,
         quota_mib: QUOTA_MIB,
+        files_quota_mib: FILES_QUOTA_MIB,
+        member_quota_mib: MEMBER_QUOTA_MIB,
         closed: false,
         home: true,
     };

@@ -23,6 +23,7 @@ use tar::{Archive, Builder, EntryType, Header};
 use warren_space::export::is_extra_name;
 
 use super::incoming::{Incoming, Place};
+use super::source::Of;
 use super::{Progress, lines, source};
 use crate::control::protocol::Papers;
 use crate::error::DaemonError;
@@ -175,8 +176,8 @@ pub fn export(socket: &Path, space: &str, file: &Path) -> Result<Summary, Daemon
         progress.tell(summary.events, 0);
         Ok(())
     })?;
-    for extra in source::files(socket, Some(&papers.id))? {
-        let mut bytes = source::file(socket, Some(&papers.id), &extra.name)?;
+    for extra in source::files(socket, Of::Space(&papers.id))? {
+        let mut bytes = source::file(socket, Of::Space(&papers.id), &extra.name)?;
         let name = format!("files/{}", extra.name);
         writer.add(&name, extra.size, &mut bytes).map_err(failed)?;
         summary.files += 1;

@@ -6,6 +6,9 @@ pub mod backup;
 pub mod incoming;
 mod lines;
 pub mod objects;
+pub mod publish;
+pub mod restore;
+pub mod schedule;
 pub mod source;
 
 use std::io::{IsTerminal, Write};

@@ -66,10 +66,32 @@ pub fn events(
     Ok(())
 }
 
-/// The files of a space, or of the home.
-pub fn files(socket: &Path, space: Option<&str>) -> Result<Vec<FileLine>, DaemonError> {
-    let space = space.map(str::to_owned);
-    let mut stream = BufReader::new(client::stream(socket, &Request::Files { space })?);
+/// Whose files.
+#[derive(Clone, Copy, Debug)]
+pub enum Of<'a> {
+    /// The home's.
+    Home,
+    /// A space's.
+    Space(&'a str),
+    /// A site's.
+    Site(&'a str),
+}
+
+impl Of<'_> {
+    fn names(self) -> (Option<String>, Option<String>) {
+        match self {
+            Self::Home => (None, None),
+            Self::Space(space) => (Some(space.to_owned()), None),
+            Self::Site(site) => (None, Some(site.to_owned())),
+        }
+    }
+}
+
+/// The files of a space, of a site, or of the home.
+pub fn files(socket: &Path, of: Of<'_>) -> Result<Vec<FileLine>, DaemonError> {
+    let (space, site) = of.names();
+    let request = Request::Files { space, site };
+    let mut stream = BufReader::new(client::stream(socket, &request)?);
     let mut files = Vec::new();
     while let Some(line) = lines::next(&mut stream).map_err(broken)? {
         let file = serde_json::from_str(&line);
@@ -79,9 +101,11 @@ pub fn files(socket: &Path, space: Option<&str>) -> Result<Vec<FileLine>, Daemon
 }
 
 /// The bytes of one of them.
-pub fn file(socket: &Path, space: Option<&str>, name: &str) -> Result<impl Read, DaemonError> {
+pub fn file(socket: &Path, of: Of<'_>, name: &str) -> Result<impl Read, DaemonError> {
+    let (space, site) = of.names();
     let request = Request::File {
-        space: space.map(str::to_owned),
+        space,
+        site,
         name: name.to_owned(),
     };
     client::stream(socket, &request)

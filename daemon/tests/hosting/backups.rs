@@ -47,15 +47,35 @@ async fn a_lost_box_comes_back_from_its_backup_with_home_and_spaces() {
     let account = "guests/account.guest";
     std::fs::write(lost.dir.join("home").join(account), "warren guest 1").unwrap();
     let address = lost.ask(&["status"])["address"].clone();
+    let site = parent.path().join("Recipes");
+    std::fs::create_dir_all(site.join("é b")).unwrap();
+    std::fs::write(site.join("é b/index.html"), "soup").unwrap();
+    let published = lost.ask(&["site", "publish", site.to_str().unwrap()]);
     let backup = parent.path().join("backup");
     let path = backup.to_str().unwrap();
     lost.say(&["backup", path]);
+    let config = std::fs::read_to_string(lost.config()).unwrap();
     lost.kill();
 
-    let mut again = Router::new(&parent.path().join("b"), "A", CONFIGURED);
+    // A box on which nothing is: not even a configuration.
+    std::fs::remove_dir_all(&lost.dir).unwrap();
+    std::fs::create_dir(&lost.dir).unwrap();
+    let mut again = lost;
     let said = again.say(&["restore", path]);
-    assert!(said.contains("it is A again"), "{said}");
+    assert!(
+        said.contains("it is A again") && said.contains("the configuration"),
+        "{said}"
+    );
+    assert_eq!(std::fs::read_to_string(again.config()).unwrap(), config);
     again.run();
+    let sites = again.ask(&["site", "list"]);
+    assert_eq!(
+        (&sites[0]["service"], &sites[0]["files"]),
+        (&published["service"], &1.into())
+    );
+    let name = format!("{}.localhost", published["service"].as_str().unwrap());
+    let page = super::web::ask(again.web, &name, "GET", "/%C3%A9%20b/", &[], "");
+    assert_eq!(page.text(), "soup");
     assert_eq!(again.ask(&["status"])["address"], address);
     is_as_it_was(&again, &past).await;
     let mut client = Client::connect(again.web, &old, &person).await;
@@ -146,4 +166,93 @@ async fn a_run_that_is_killed_leaves_the_former_backup_and_a_damaged_one_is_refu
     assert!(error.contains("id does not fit"), "{error}");
     let spaces = std::fs::read_dir(other.dir.join("spaces")).unwrap();
     assert_eq!(spaces.count(), 0, "nothing of it is there");
+}
+
+#[tokio::test]
+async fn a_restore_that_was_cut_short_is_not_taken_for_the_box_and_is_finished_by_the_next() {
+    let parent = tempfile::tempdir().unwrap();
+    let host = Router::start(&parent.path().join("a"), "A", "");
+    let past = space_with_a_past(&host).await;
+    // So much that the restore is still at it when it is killed.
+    let large = host.dir.join("spaces/garden-club/files/ab/large");
+    std::fs::write(&large, vec![1; 200 << 20]).unwrap();
+    let backup = parent.path().join("backup");
+    let path = backup.to_str().unwrap();
+    host.say(&["backup", path]);
+    let mut again = Router::new(&parent.path().join("b"), "A", "");
+    let mut run = again.command(&["restore", path]).spawn().unwrap();
+    let half = again
+        .dir
+        .join("spaces")
+        .join(format!(".incoming-import-{}", run.id()));
+    wait_until("it writes", || {
+        std::fs::metadata(half.join("files/ab/large")).is_ok_and(|found| found.len() > 1 << 20)
+    });
+    run.kill().unwrap();
+    assert!(!run.wait().unwrap().success());
+    assert!(
+        again.dir.join("keys/mesh.key").exists(),
+        "some of it is there"
+    );
+    let error = again.refused(&["run"]);
+    assert!(
+        error.contains("cut short") && error.contains("warrend restore"),
+        "{error}"
+    );
+    assert!(
+        !again.dir.join("generation").exists(),
+        "the daemon left no trace"
+    );
+    again.say(&["restore", path]);
+    again.run();
+    is_as_it_was(&again, &past).await;
+    assert_eq!(again.ask(&["space", "list"]).as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_daemon_keeps_a_backup_up_to_date_by_itself_and_a_failure_is_loud() {
+    let parent = tempfile::tempdir().unwrap();
+    let backup = parent.path().join("backup");
+    let config = format!(
+        "[backup]\ndir = \"{}\"\nevery = \"daily\"\n",
+        backup.display()
+    );
+    let mut host = Router::start(&parent.path().join("a"), "A", &config);
+    wait_until("the first one is made", || {
+        !host.ask(&["status"])["backup"]["made"].is_null()
+    });
+    let past = space_with_a_past(&host).await;
+    // The last one is a day old: the next start makes one.
+    let manifest = backup.join("manifest.json");
+    let age = |seconds: u64| {
+        let text = std::fs::read_to_string(&manifest).unwrap();
+        let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        value["made"] = (value["made"].as_u64().unwrap() - seconds).into();
+        std::fs::write(&manifest, value.to_string()).unwrap();
+        value["made"].as_u64().unwrap()
+    };
+    host.stop();
+    let old = age(86_401);
+    host.run();
+    wait_until("it is made anew", || {
+        host.ask(&["status"])["backup"]["made"].as_u64() > Some(old)
+    });
+    assert!(contains(&backup, "first"));
+    host.stop();
+    let recent = age(3600);
+    host.run();
+    wait_until("it is looked at", || {
+        host.ask(&["status"])["backup"]["made"].as_u64() == Some(recent)
+    });
+
+    // Where it cannot be written the daemon says so and goes on.
+    host.stop();
+    std::fs::remove_dir_all(&backup).unwrap();
+    std::fs::write(&backup, "in the way").unwrap();
+    host.run();
+    wait_until("it fails", || {
+        !host.ask(&["status"])["backup"]["error"].is_null()
+    });
+    assert!(host.say(&["status"]).contains("THE LAST TRY FAILED"));
+    is_as_it_was(&host, &past).await;
 }

@@ -5,6 +5,7 @@ use nostr::event::{Event, Kind, SignEvent, Tag, UnsignedEvent};
 use nostr::key::Keys;
 use nostr::types::Timestamp;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -99,6 +100,23 @@ impl Client {
     pub async fn offer(&mut self, event: &Event) -> (bool, String) {
         self.send(json!(["EVENT", event])).await;
         self.answer().await
+    }
+
+    /// One call of the space's management (NIP-86), through the home at `web`.
+    pub fn manage(&self, web: u16, service: &str, method: &str, params: Value) -> Value {
+        let body = json!({"method": method, "params": params}).to_string();
+        let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(body.as_bytes()));
+        let url = format!("http://{service}.warren/");
+        let tags: [&[&str]; 3] = [&["u", &url], &["method", "POST"], &["payload", &hash]];
+        let proof = event(&self.keys, 27235, &tags, "");
+        let proof = serde_json::to_string(&proof).unwrap();
+        let proof = format!("Nostr {}", data_encoding::BASE64.encode(proof.as_bytes()));
+        let headers = [
+            ("Content-Type", "application/nostr+json+rpc"),
+            ("Authorization", proof.as_str()),
+        ];
+        let host = format!("{service}.localhost:{web}");
+        super::web::ask(web, &host, "POST", "/", &headers, &body).json()
     }
 
     /// Joins the first channel.

@@ -140,3 +140,22 @@ pub fn links() -> (String, String) {
         |own, other| format!("[mesh.udp]\nlisten = \"[::1]:{own}\"\npeers = [\"[::1]:{other}\"]\n");
     (one(a, b), one(b, a))
 }
+
+/// Configuration of so many boxes in a line, each linked to the next.
+pub fn line(count: usize) -> Vec<String> {
+    let ports: Vec<u16> = (0..count).map(|_| free_udp_port()).collect();
+    let one = |n: usize| {
+        let before = n.checked_sub(1).and_then(|before| ports.get(before));
+        let peers: Vec<String> = before
+            .into_iter()
+            .chain(ports.get(n + 1))
+            .map(|port| format!("\"[::1]:{port}\""))
+            .collect();
+        format!(
+            "[mesh.udp]\nlisten = \"[::1]:{}\"\npeers = [{}]\n",
+            ports[n],
+            peers.join(", ")
+        )
+    };
+    (0..count).map(one).collect()
+}

@@ -5,6 +5,8 @@ use std::path::Path;
 use warren_mesh::deliver::Checksum;
 use warrend::config::{self, template, uci};
 use warrend::control::protocol::{self, LINE_MAX};
+use warrend::sites::paths;
+use warrend::sites::record::SiteRecord;
 use warrend::store;
 use warrend::tun::coalesce::{self, Offload};
 use warrend::tun::header::{IPV6_LEN, VnetHeader};
@@ -123,4 +125,21 @@ pub fn coalesce(bytes: &[u8]) {
         assert!(len <= 66_000.max(longest.unwrap_or(0) + 10));
     });
     assert!(writes <= count && (writes > 0) == (count > 0));
+}
+
+/// The path of a request to a site, the name of a file in it, and its record.
+pub fn site(bytes: &[u8]) {
+    let Ok(text) = core::str::from_utf8(bytes) else {
+        return;
+    };
+    if let Some(wanted) = paths::wanted(text) {
+        assert!(wanted.names.iter().all(|name| paths::is_part(name)));
+        assert!(wanted.names.len() <= paths::DEPTH_MAX);
+    }
+    if let Some(parts) = paths::parts(text) {
+        assert_eq!(parts.join("/"), text);
+    }
+    if let Some(record) = SiteRecord::parse(text) {
+        assert_eq!(SiteRecord::parse(&record.render()), Some(record));
+    }
 }

@@ -85,3 +85,8 @@ pub fn feed(bytes: &[u8]) {
 pub fn signer(bytes: &[u8]) {
     warren_home::fuzz::signer(bytes);
 }
+
+/// An invitation to a space, and what the space says of itself.
+pub fn invitation(bytes: &[u8]) {
+    warren_home::fuzz::invitation(bytes);
+}

@@ -117,6 +117,20 @@ const FILE: &[&str] = &[
     r#"{"url":"http://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.warren/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.png"}"#,
     "http://127.0.0.1:8080/s/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 ];
+/// Invitations, and what a space says of itself.
+const INVITATIONS: &[&str] = &[
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/k3wq7yh2k3wq7yh2",
+    "http://192.0.2.1:8080/i/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/Stra%C3%9Fe%207?x#y",
+    "{\"name\":\"Garden club\",\"description\":\"Beans\",\"icon\":\"http://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.warren/bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb.png\"}",
+];
+/// Paths, names and the record of a site.
+const SITES: &[&str] = &[
+    "/",
+    "/soups/bean%20soup.txt",
+    "/%2e%2e/secret",
+    "soups/old/bean soup.txt",
+    "version = 1\nname = \"Recipes\"\nvisible = true\nport = 7448\nfrom = \"/home/ann/recipes\"\nnumber = 3\npublished = 1750000000\n",
+];
 const CALLS: &[&str] = &[
     r#"{"name":"Ann","passphrase":"correct horse","device":"phone","session":"bearer"}"#,
     r#"{"name":"\u0410nn \uff21","handle":null,"findable":true,"relays":["wss://relay.example"]}"#,
@@ -261,7 +275,7 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
             seeds.push(("packet", [&[0; 9], &bytes[..6]].concat()));
         }
         for record in ["anchor", "descriptor", "service"] {
-            if bytes.len() >= 100 && bytes[0] == 1 {
+            if bytes.len() >= 100 && [1, 2].contains(&bytes[0]) {
                 seeds.push((record, bytes.clone()));
             }
         }
@@ -339,6 +353,8 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("account", ACCOUNTS),
         ("signer", SIGNER),
         ("feed", FEED),
+        ("invitation", INVITATIONS),
+        ("site", SITES),
     ];
     for (name, texts) in of_homes {
         seeds.extend(texts.iter().map(|text| (name, text.as_bytes().to_vec())));

@@ -334,6 +334,11 @@ impl Accounts {
         .await
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.state().len()
+    }
+
     /// An account.
     pub fn account(&self, id: &AccountId) -> Option<Account> {
         self.state().get(id).cloned()

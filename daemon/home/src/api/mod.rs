@@ -8,6 +8,7 @@
 mod account;
 mod apps;
 mod feed;
+mod invitations;
 mod own_key;
 mod reply;
 mod well_known;
@@ -30,6 +31,7 @@ use crate::feed::Feed;
 use crate::forms;
 use crate::guests::Token;
 use crate::http::Body;
+use crate::invitation::Joiner;
 use crate::people::People;
 use crate::signer::{self, Signer};
 use own_key::Proofs;
@@ -55,6 +57,7 @@ pub struct Api {
     signer: Arc<Signer>,
     feed: Arc<Feed>,
     proofs: Proofs,
+    joiner: Arc<Joiner>,
 }
 
 /// Who calls.
@@ -78,14 +81,15 @@ impl Caller {
 }
 
 impl Api {
-    /// Over these people and their feed.
-    pub fn new(people: Arc<People>, feed: Arc<Feed>) -> Self {
+    /// Over these people, their feed, and who comes into spaces this way.
+    pub fn new(people: Arc<People>, feed: Arc<Feed>, joiner: Arc<Joiner>) -> Self {
         let signer = Arc::new(Signer::new(Arc::clone(&people.accounts)));
         Self {
             people,
             signer,
             feed,
             proofs: Proofs::default(),
+            joiner,
         }
     }
 
@@ -197,6 +201,7 @@ impl Api {
             ("POST", ["apps", "connect"]) => self.connect(caller, read(body)?).await,
             ("PATCH", ["apps", id]) => self.allow(caller, id, read(body)?).await,
             ("DELETE", ["apps", id]) => self.disconnect(caller, id).await,
+            ("POST", ["invitations"]) => self.accept(caller, read(body)?).await,
             ("GET", ["requests"]) => self.requests(caller),
             ("POST", ["requests", id]) => self.decide(caller, id, read(body)?).await,
             ("POST", ["signer"]) => self.sign(caller, read(body)?),
@@ -256,4 +261,5 @@ pub fn read_foreign(body: &[u8]) {
     account::read_foreign(body);
     apps::read_foreign(body);
     feed::read_foreign(body);
+    invitations::read_foreign(body);
 }

@@ -1,10 +1,12 @@
 //! The pages a home shows, as HTML that works without script and asks nobody else for anything.
 //! Every foreign word passes through [`Escaped`]; nothing here reads a request or talks to a space.
 
+pub mod invited;
+
 use std::fmt;
 use std::fmt::Write;
 
-use crate::dialer::ServiceListing;
+use crate::dialer::{ServiceKind, ServiceListing};
 use crate::room::{Delivery, Line, Reach, Unsent, View};
 
 const STYLE: &str = include_str!("style.css");
@@ -52,34 +54,53 @@ fn document(title: &str, nonce: &str, body: &str) -> String {
     )
 }
 
-/// The spaces of the island.
+/// The spaces of the island, and its sites.
 pub fn spaces(home: &str, listings: &[ServiceListing], nonce: &str) -> String {
     let mut body = format!(
         "<header><h1>{}</h1><p class=\"state\">Spaces you can visit from here</p></header><main>",
         Escaped(home)
     );
+    let (sites, listings): (Vec<_>, Vec<_>) = listings
+        .iter()
+        .partition(|listing| listing.kind == ServiceKind::Site);
     if listings.is_empty() {
         body.push_str("<p class=\"empty\">There is no space in reach yet. Homes nearby that have one appear here by themselves.</p>");
     } else {
-        body.push_str("<ul class=\"spaces\">");
-        for listing in listings {
-            let host = if listing.host.is_empty() {
-                "another home"
-            } else {
-                &listing.host
-            };
-            let _ = write!(
-                body,
-                "<li><a href=\"/s/{}/\"><strong dir=\"auto\">{}</strong><span dir=\"auto\">at {}</span></a></li>",
-                listing.service,
-                Escaped(&listing.name),
-                Escaped(host)
-            );
-        }
-        body.push_str("</ul>");
+        body.push_str(&list(&listings));
+    }
+    body.push_str(invited::FIELD);
+    if !sites.is_empty() {
+        let _ = write!(body, "<h2>Sites to read</h2>{}", list(&sites));
     }
     body.push_str("</main>");
     document(home, nonce, &body)
+}
+
+fn list(listings: &[&ServiceListing]) -> String {
+    let mut out = String::from("<ul class=\"spaces\">");
+    for listing in listings {
+        let host = if listing.host.is_empty() {
+            "another home"
+        } else {
+            &listing.host
+        };
+        let picture = match listing.kind {
+            ServiceKind::Space => format!(
+                "<img alt=\"\" loading=\"lazy\" src=\"/s/{}/picture\">",
+                listing.service
+            ),
+            _ => String::new(),
+        };
+        let _ = write!(
+            out,
+            "<li><a href=\"/s/{}/\">{picture}<strong dir=\"auto\">{}</strong><span dir=\"auto\">at {}</span></a></li>",
+            listing.service,
+            Escaped(&listing.name),
+            Escaped(host)
+        );
+    }
+    out.push_str("</ul>");
+    out
 }
 
 /// What is said about how far away a space is, and whether it is trouble.

@@ -8,6 +8,7 @@
 //! | `places` | who transfers how much at a time |
 //! | `download`, `range`, `media` | GET and HEAD of a file (BUD-01) |
 //! | `upload`, `resume`, `receive` | PUT, HEAD, PATCH and DELETE of `/upload` (BUD-02, BUD-06, our own) |
+//! | `picture` | the picture of the space itself |
 //! | `manage`, `mirror`, `report` | deletion and lists (BUD-12), copies (BUD-04), reports (BUD-09) |
 //! | `blobs` | where the bytes lie |
 
@@ -17,6 +18,7 @@ mod download;
 pub mod manage;
 pub mod media;
 pub mod mirror;
+mod picture;
 mod places;
 mod policy;
 pub mod range;
@@ -49,6 +51,7 @@ use refusal::Refusal;
 use resume::Turn;
 
 pub use blobs::{BlobError, FileHash};
+pub use picture::{PICTURE_BYTES, PictureError, keep_picture, kind_of as picture_kind};
 pub use routes::respond;
 
 /// A future that is boxed, so that [`Fetcher`] can be used behind a pointer.

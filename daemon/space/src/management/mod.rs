@@ -166,6 +166,17 @@ fn supported(context: &mut Context<'_>) -> Result<Value, Stop> {
 }
 
 impl Call {
+    /// A call by the space itself, for whoever hosts it.
+    pub fn of_host(core: &Core, method: &str, params: Vec<Value>) -> Self {
+        Self {
+            by: core.keys.public_key(),
+            request: CallRequest {
+                method: method.to_owned(),
+                params,
+            },
+        }
+    }
+
     /// Does it. Only the thread that writes calls this.
     pub fn run(self, batch: &mut Batch, core: &Core, pace: &mut Pace) -> Outcome {
         let standing = batch.groups.standing(&core.authority, &self.by);

@@ -1,0 +1,256 @@
+//! A backup on its way back onto a box. Each space, each site and the home appears whole, by one rename; a run that was cut
+//! short is noted in the state directory (`restoring`), keeps the daemon from starting, and is finished by the next run,
+//! which leaves what is there already.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+use warren_space::export::{Extras, Tree};
+
+use super::backup::{FileEntry, Manifest, NodeEntry, SiteEntry, SpaceEntry};
+use super::incoming::{Incoming, Place};
+use super::objects::Objects;
+use super::{Progress, lines};
+use crate::config;
+use crate::control::protocol::{NodePapers, Papers, SitePapers};
+use crate::error::DaemonError;
+use crate::services::folders::{Folders, remove_all};
+use crate::services::manage::SERVICE_KEY;
+use crate::services::sites;
+use crate::sites::folder::Pages;
+use crate::sites::record::{self, SiteRecord};
+use crate::{keys, privileges, store};
+
+/// Longest papers, bytes.
+const PAPERS_MAX: u64 = 64 * 1024;
+/// The file that says that a restore is not finished, and of which backup.
+const RESTORING: &str = "restoring";
+
+/// What a restoring did, a line for each thing.
+pub type Told = Vec<String>;
+
+/// Puts what is in a backup onto a box whose daemon does not run. What is there already is left as it is.
+pub fn restore(place: &Place, directory: &Path) -> Result<Told, DaemonError> {
+    let manifest = Manifest::load(directory)?
+        .ok_or_else(|| DaemonError::missing(&directory.join("manifest.json")))?;
+    let objects = Objects::new(directory);
+    // Until all of it is there, no daemon starts here: it would make new keys beside those that are still to come.
+    let marker = place.state().join(RESTORING);
+    let whole = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_path_buf());
+    store::replace(&marker, whole.to_string_lossy().as_bytes())?;
+    privileges::give_as(&marker, place.state())?;
+    let mut told = vec![restore_node(place, &objects, &manifest.node, directory)?];
+    told.push(restore_home(place, &objects, &manifest.home, directory)?);
+    for site in &manifest.sites {
+        told.push(restore_site(place, &objects, site, directory)?);
+    }
+    let progress = Progress::new();
+    for space in &manifest.spaces {
+        told.push(match restore_space(place, &objects, space, directory) {
+            Ok(id) => format!("{}: restored as {id}", space.title),
+            Err(DaemonError::SpaceIsHere(id)) => {
+                format!("{}: is here already, as {id}; left as it is", space.title)
+            }
+            Err(error) => return Err(error),
+        });
+        progress.tell(0, 0);
+    }
+    let marker = place.state().join(RESTORING);
+    std::fs::remove_file(&marker)
+        .and_then(|()| fs::File::open(place.state())?.sync_all())
+        .map_err(|error| DaemonError::file("remove", &marker, error))?;
+    Ok(told)
+}
+
+/// Puts the configuration of a backup where there is none. What was done, if anything.
+pub fn restore_config(config: &Path, directory: &Path) -> Result<Option<String>, DaemonError> {
+    if config.exists() {
+        return Ok(None);
+    }
+    let manifest = Manifest::load(directory)?
+        .ok_or_else(|| DaemonError::missing(&directory.join("manifest.json")))?;
+    let Some(hash) = &manifest.config else {
+        return Ok(None);
+    };
+    let mut text = String::new();
+    let mut from = Objects::new(directory).open(hash)?;
+    let read = (&mut from).take(config::FILE_MAX).read_to_string(&mut text);
+    read.map_err(|error| unusable(directory, error))?;
+    config::parse(config, &text)?;
+    if let Some(parent) = config.parent().filter(|parent| *parent != Path::new("")) {
+        store::make_dir(parent)?;
+    }
+    store::create(config, text.as_bytes())?;
+    Ok(Some(format!(
+        "the configuration: it is in {}",
+        config.display()
+    )))
+}
+
+/// An error if a restore was cut short here: what is there is not all.
+pub fn check_whole(state: &Path) -> Result<(), DaemonError> {
+    let marker = state.join(RESTORING);
+    match store::read(&marker, store::FILE_MAX * 8)? {
+        None => Ok(()),
+        Some(from) => Err(DaemonError::HalfRestored {
+            from: String::from_utf8_lossy(&from).trim().to_owned(),
+            marker,
+        }),
+    }
+}
+
+fn restore_site(
+    place: &Place,
+    objects: &Objects,
+    site: &SiteEntry,
+    backup: &Path,
+) -> Result<String, DaemonError> {
+    let papers: SitePapers = serde_json::from_str(&small(objects, &site.papers, backup)?)
+        .map_err(|error| unusable(backup, error))?;
+    let record = SiteRecord::parse(&papers.record)
+        .ok_or_else(|| unusable(backup, "its record of a site is none of this version"))?;
+    let service = keys::service_in(&papers.service_key)
+        .ok_or_else(|| unusable(backup, "its key of a site is none of this version"))?;
+    let folders = Folders::new(place.state().join(sites::DIRECTORY));
+    for id in folders.with(record::FILE)? {
+        let key = folders.of(&id).join(SERVICE_KEY);
+        if let Some(here) = store::read(&key, store::FILE_MAX)?
+            && keys::service_in(&String::from_utf8_lossy(&here)) == Some(service)
+        {
+            return Ok(format!(
+                "{}: is here already, as {id}; left as it is",
+                site.title
+            ));
+        }
+    }
+    let part = format!("restore-{}", std::process::id());
+    let incoming = folders.begin(&part)?;
+    let pages = Pages::new(record.pages(&incoming));
+    for file in &site.files {
+        pages
+            .put(&file.name, &mut objects.open(&file.hash)?)
+            .map_err(|error| unusable(backup, format!("{}: {error}", file.name)))?;
+    }
+    store::create(&incoming.join(SERVICE_KEY), papers.service_key.as_bytes())?;
+    record.save(&incoming)?;
+    privileges::give_as(&incoming, place.state())?;
+    privileges::give_as(&place.state().join(sites::DIRECTORY), place.state())?;
+    let id = folders.free_id(&papers.id, |_| false);
+    folders.commit(&part, &id)?;
+    Ok(format!("{}: restored as {id}", site.title))
+}
+
+fn small(objects: &Objects, hash: &str, backup: &Path) -> Result<String, DaemonError> {
+    let mut text = String::new();
+    let mut from = objects.open(hash)?;
+    let read = (&mut from).take(PAPERS_MAX).read_to_string(&mut text);
+    read.map_err(|error| unusable(backup, error))?;
+    Ok(text)
+}
+
+fn unusable(backup: &Path, error: impl ToString) -> DaemonError {
+    DaemonError::Unusable {
+        path: backup.to_path_buf(),
+        what: error.to_string(),
+    }
+}
+
+fn restore_node(
+    place: &Place,
+    objects: &Objects,
+    node: &NodeEntry,
+    backup: &Path,
+) -> Result<String, DaemonError> {
+    let papers: NodePapers = serde_json::from_str(&small(objects, &node.papers, backup)?)
+        .map_err(|error| unusable(backup, error))?;
+    if !keys::is_mesh_key(&papers.mesh_key) {
+        return Err(unusable(backup, "its mesh key is none of this version"));
+    }
+    let path = keys::mesh_file(place.state());
+    if let Some(here) = store::read(&path, store::FILE_MAX)? {
+        return Ok(if here == papers.mesh_key.as_bytes() {
+            "the box: its key is here already".into()
+        } else {
+            format!(
+                "the box: another key is here and stays; remove {} first to be {} again",
+                path.display(),
+                node.name
+            )
+        });
+    }
+    let parent = keys::directory(place.state());
+    store::make_dir(&parent)?;
+    store::create(&path, papers.mesh_key.as_bytes())?;
+    privileges::give_as(&parent, place.state())?;
+    Ok(format!("the box: it is {} again", node.name))
+}
+
+fn restore_home(
+    place: &Place,
+    objects: &Objects,
+    files: &[FileEntry],
+    backup: &Path,
+) -> Result<String, DaemonError> {
+    let home = place.state().join("home");
+    let here = Tree::new(home.clone())
+        .list()
+        .map_err(|error| DaemonError::file("read", &home, error))?;
+    if !here.is_empty() {
+        return Ok("the home: one is here already; left as it is".into());
+    }
+    let incoming = place.state().join("home.incoming");
+    remove_all(&incoming)?;
+    store::make_dir(&incoming)?;
+    let tree = Tree::new(incoming.clone());
+    for file in files {
+        tree.put(&file.name, &mut objects.open(&file.hash)?)
+            .map_err(|error| unusable(backup, format!("{}: {error}", file.name)))?;
+    }
+    let failed = |error| DaemonError::file("make", &home, error);
+    crate::services::folders::sync_tree(&incoming).map_err(failed)?;
+    privileges::give_as(&incoming, place.state())?;
+    remove_all(&home)?;
+    fs::rename(&incoming, &home)
+        .and_then(|()| fs::File::open(place.state())?.sync_all())
+        .map_err(failed)?;
+    Ok(format!("the home: restored, {} files", files.len()))
+}
+
+fn restore_space(
+    place: &Place,
+    objects: &Objects,
+    space: &SpaceEntry,
+    backup: &Path,
+) -> Result<String, DaemonError> {
+    let papers: Papers = serde_json::from_str(&small(objects, &space.papers, backup)?)
+        .map_err(|error| unusable(backup, error))?;
+    let mut incoming = Incoming::begin(place, backup, &papers)?;
+    for part in &space.events {
+        let mut channels: HashMap<String, String> = HashMap::new();
+        if let Some(hash) = &part.channels {
+            let mut from = std::io::BufReader::new(objects.open(hash)?);
+            while let Some(line) = lines::next(&mut from).map_err(|e| unusable(backup, e))? {
+                let pair: (String, String) =
+                    serde_json::from_str(&line).map_err(|error| unusable(backup, error))?;
+                channels.insert(pair.0, pair.1);
+            }
+        }
+        let mut from = std::io::BufReader::new(objects.open(&part.events)?);
+        while let Some(line) = lines::next(&mut from).map_err(|error| unusable(backup, error))? {
+            let channel =
+                lines::channel_of(&line, &mut channels).map_err(|error| unusable(backup, error))?;
+            incoming.event(&line, channel.as_deref())?;
+        }
+    }
+    for file in &space.files {
+        incoming.file(&file.name, &mut objects.open(&file.hash)?)?;
+    }
+    let mut configured = place.config().space.iter();
+    if configured.any(|known| known.id.get_ref().0 == space.id) {
+        incoming.finish_configured(&space.id)?;
+        return Ok(space.id.clone());
+    }
+    incoming.finish()
+}
