@@ -4,7 +4,7 @@ use crate::accounts::{moving, record::Account};
 use crate::channel::frame;
 use crate::signer::relay;
 use crate::signer::request::{About, Invitation, Request};
-use crate::{api, forms, guests, hosts};
+use crate::{api, forms, guests, hosts, messages};
 
 /// A `Host` header.
 pub fn host(bytes: &[u8]) {
@@ -55,4 +55,9 @@ pub fn signer(bytes: &[u8]) {
         request.read_work();
     }
     let _ = Invitation::parse(text);
+}
+
+/// A line of the file of a person's messages, the records in it, an opened message, and a space's side of a sync.
+pub fn messages(bytes: &[u8]) {
+    messages::read_foreign(bytes);
 }

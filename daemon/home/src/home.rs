@@ -34,6 +34,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::accounts::Accounts;
 use crate::api::{self, Api};
 use crate::channel::{self, ChannelKey};
+use crate::client::signed;
 use crate::config::{Clock, HomeConfig};
 use crate::dialer::{BoxFuture, Dialer, ServiceListing, ServiceName};
 use crate::error::HomeError;
@@ -41,8 +42,9 @@ use crate::forms::{self, field};
 use crate::guests::{Guest, GuestError, Guests, NAME_CHARS, Token, clean_name};
 use crate::hosts::{Site, site};
 use crate::http::{Body, html, see_other, set, text};
-use crate::link::{CHANNEL, signed};
+use crate::link::CHANNEL;
 use crate::live::{self, Watcher};
+use crate::messages::Messages;
 use crate::page::{self, TEXT_CHARS, Viewer};
 use crate::people::People;
 use crate::proxy;
@@ -60,6 +62,7 @@ pub struct Home {
     config: HomeConfig,
     rooms: Rooms,
     api: Api,
+    messages: Arc<Messages>,
     clock: Clock,
     channel_key: Arc<ChannelKey>,
     /// Makes the forms of one run of this home different from those of others.
@@ -95,20 +98,29 @@ impl Home {
         let channel_key = Arc::new(ChannelKey::open(&config.dir.join("channel.key"))?);
         let mut form_secret = [0; 32];
         getrandom::fill(&mut form_secret).map_err(|error| HomeError::Random(error.to_string()))?;
+        let messages = Messages::open(
+            &config,
+            Arc::clone(&people),
+            Arc::clone(&dialer),
+            Arc::clone(&clock),
+        )?;
+        let messages = Arc::new(messages);
         let rooms = Rooms::new(dialer, Arc::clone(&people), shelf, Arc::clone(&clock));
         Ok(Arc::new(Self {
             config,
             rooms,
-            api: Api::new(people),
+            api: Api::new(people, Arc::clone(&messages)),
+            messages,
             clock,
             channel_key,
             form_secret,
         }))
     }
 
-    /// Sends what was still unsent at the last stop. Called once, in a runtime.
+    /// Sends what was still unsent at the last stop, and begins to collect people's messages. Called once, in a runtime.
     pub fn resume(&self) {
         self.rooms.resume();
+        self.messages.start();
     }
 
     /// Serves one HTTP/1.1 connection until it ends.
@@ -145,6 +157,7 @@ impl Home {
     /// Ends all connections to spaces.
     pub fn close(&self) {
         self.rooms.close();
+        self.messages.close();
     }
 
     async fn respond(

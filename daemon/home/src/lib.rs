@@ -5,6 +5,7 @@
 mod accounts;
 mod api;
 pub mod channel;
+mod client;
 mod config;
 mod dialer;
 mod error;
@@ -17,6 +18,7 @@ mod hosts;
 mod http;
 mod link;
 mod live;
+mod messages;
 mod page;
 mod people;
 mod proxy;

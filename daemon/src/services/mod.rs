@@ -209,6 +209,7 @@ fn open_home(
         dir: config.state.join("home"),
         name: config.name.0.clone(),
         host_names: Vec::new(),
+        relay: None,
         limits: warren_home::Limits::default(),
     };
     Home::open(home, dialer, Arc::new(move || clock.unix_seconds())).map_err(|error| {

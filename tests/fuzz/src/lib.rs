@@ -61,6 +61,7 @@ pub const TARGETS: &[Target] = &[
     target("call", nostr::call),
     target("account", nostr::account),
     target("signer", nostr::signer),
+    target("mail", nostr::mail),
 ];
 
 /// The target of a name.

@@ -7,6 +7,8 @@
 
 mod account;
 mod apps;
+mod drafts;
+mod messages;
 mod own_key;
 mod reply;
 mod well_known;
@@ -28,6 +30,7 @@ use crate::accounts::{Accounts, Session};
 use crate::forms;
 use crate::guests::Token;
 use crate::http::Body;
+use crate::messages::Messages;
 use crate::people::People;
 use crate::signer::{self, Signer};
 use own_key::Proofs;
@@ -37,6 +40,8 @@ use reply::{Failure, Reply};
 const BODY_BYTES: usize = 16 * 1024;
 /// Bytes of a request to the signer: text that is encrypted may be long.
 const SIGNER_BYTES: usize = 256 * 1024;
+/// Bytes of a message: its text may need six times its length in JSON.
+const MESSAGE_BYTES: usize = 128 * 1024;
 /// How long a request may take to be sent.
 const SENDING: Duration = Duration::from_secs(30);
 
@@ -49,6 +54,7 @@ pub fn is_for_api(path: &str) -> bool {
 pub struct Api {
     people: Arc<People>,
     signer: Arc<Signer>,
+    messages: Arc<Messages>,
     proofs: Proofs,
 }
 
@@ -72,11 +78,12 @@ impl Caller {
 
 impl Api {
     /// Over these people.
-    pub fn new(people: Arc<People>) -> Self {
+    pub fn new(people: Arc<People>, messages: Arc<Messages>) -> Self {
         let signer = Arc::new(Signer::new(Arc::clone(&people.accounts)));
         Self {
             people,
             signer,
+            messages,
             proofs: Proofs::default(),
         }
     }
@@ -121,6 +128,7 @@ impl Api {
         let most = match path {
             "accounts/import" => DOCUMENT_BYTES + BODY_BYTES,
             "signer" => SIGNER_BYTES,
+            "messages" => MESSAGE_BYTES,
             _ => BODY_BYTES,
         };
         let body = tokio::time::timeout(SENDING, Limited::new(body, most).collect()).await;
@@ -151,6 +159,12 @@ impl Api {
         } else {
             &head.method
         };
+        if messages::is_for_messages(path) {
+            let query = head.uri.query().unwrap_or_default();
+            return self
+                .messages_call(method, path, query, &caller, &body)
+                .await;
+        }
         self.route(method, path, &caller, &body).await
     }
 
@@ -243,5 +257,6 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
 /// Reads bodies of every call, as the interface does. For the fuzzer.
 pub fn read_foreign(body: &[u8]) {
     account::read_foreign(body);
+    messages::read_foreign(body);
     apps::read_foreign(body);
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, missing_debug_implementations)]
 
 pub mod http;
+pub mod town;
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,11 +23,15 @@ pub const SERVICE: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn open_space(dir: &Path) -> Arc<Space> {
+    open_space_at(&dir.join("space"), SERVICE)
+}
+
+pub fn open_space_at(dir: &Path, service: &str) -> Arc<Space> {
     let config = SpaceConfig {
-        dir: dir.join("space"),
+        dir: dir.to_owned(),
         name: "Garden club".into(),
         about: String::new(),
-        service: SERVICE.into(),
+        service: service.into(),
         owner: None,
         limits: warren_space::Limits::default(),
     };
@@ -128,14 +133,14 @@ impl TestHome {
             dir: dir.join(name),
             name: name.into(),
             host_names: vec!["warren.lan".into()],
+            relay: None,
             limits,
         };
-        let home = Home::open(
-            config,
-            Arc::clone(wire) as Arc<dyn Dialer>,
-            warren_home::system_clock(),
-        )
-        .unwrap();
+        Self::open_config(config, Arc::clone(wire) as Arc<dyn Dialer>).await
+    }
+
+    pub async fn open_config(config: HomeConfig, dialer: Arc<dyn Dialer>) -> Self {
+        let home = Home::open(config, dialer, warren_home::system_clock()).unwrap();
         home.resume();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

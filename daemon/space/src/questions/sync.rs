@@ -175,7 +175,13 @@ impl List {
     }
 }
 
+/// Tags that say who may see a private message or a permission.
+const WITNESS_TAGS: usize = 10;
+
 fn without_text(event: &StoredEvent) -> StoredEvent {
+    let is_needed = |tag: &&Tag| matches!(tag.kind(), "d" | "p");
+    let tags = event.event.tags.iter().filter(is_needed);
+    let tags: Vec<Tag> = tags.take(WITNESS_TAGS).cloned().collect();
     let Event {
         id,
         pubkey,
@@ -185,7 +191,7 @@ fn without_text(event: &StoredEvent) -> StoredEvent {
         ..
     } = event.event;
     StoredEvent {
-        event: Event::new(id, pubkey, created_at, kind, Vec::<Tag>::new(), "", sig),
+        event: Event::new(id, pubkey, created_at, kind, tags, "", sig),
         channel: event.channel.clone(),
     }
 }
