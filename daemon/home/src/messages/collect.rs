@@ -160,9 +160,7 @@ impl Carrier {
         }
         for client in new {
             // What came between the two.
-            if let Err(why) = self.sync(client).await? {
-                return Err(why);
-            }
+            self.sync(client).await??;
         }
         Ok(())
     }

@@ -387,10 +387,10 @@ impl Messages {
                 log::warn!("more spaces are needed for messages than this home connects to");
                 return;
             }
-            if !carriers.contains_key(&service) {
-                let run = carrier::run(Arc::clone(self), service.clone());
-                carriers.insert(service, tokio::spawn(run));
-            }
+            let begin = |service: &ServiceName| {
+                tokio::spawn(carrier::run(Arc::clone(self), service.clone()))
+            };
+            carriers.entry(service).or_insert_with_key(begin);
         }
     }
 
