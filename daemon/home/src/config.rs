@@ -71,6 +71,33 @@ pub struct Limits {
     pub signer_connections: usize,
     /// What concerns the feed.
     pub feed: FeedLimits,
+    /// Bytes that one person's messages may take on the disk.
+    pub messages_bytes: u64,
+    /// Bytes of one message's text.
+    pub message_bytes: usize,
+    /// Receivers of one message.
+    pub message_people: usize,
+    /// Wraps of one person that wait to be carried away.
+    pub messages_waiting: usize,
+    /// Conversations that strangers began and that wait for one person.
+    pub requests: usize,
+    /// Messages of one such conversation.
+    pub request_messages: usize,
+    /// People whom one person can block.
+    pub blocked: usize,
+    /// Spaces and relays that this home keeps connections to for messages.
+    pub message_spaces: usize,
+    /// Spaces of one person.
+    pub person_spaces: usize,
+    /// Wraps of one person that stay in a space for the person's other apps once they are here. Older ones are
+    /// deleted there.
+    pub wraps_left: usize,
+    /// Longest time between two attempts to reach a space for messages.
+    pub message_wait: Duration,
+    /// Time between two signs that somebody writes, in one conversation.
+    pub typing_every: Duration,
+    /// Streams of changes that one person's apps have open.
+    pub message_streams: usize,
 }
 
 /// What people, and those they follow, can make the feed hold and do.
@@ -158,6 +185,19 @@ impl Default for Limits {
             joining: 8,
             signer_connections: 64,
             feed: FeedLimits::default(),
+            messages_bytes: 32 << 20,
+            message_bytes: 16_000,
+            message_people: 12,
+            messages_waiting: 500,
+            requests: 100,
+            request_messages: 10,
+            blocked: 1000,
+            message_spaces: 64,
+            person_spaces: 32,
+            wraps_left: 1000,
+            message_wait: Duration::from_secs(30),
+            typing_every: Duration::from_secs(3),
+            message_streams: 16,
         }
     }
 }

@@ -66,6 +66,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn sync_names(path: &Path) -> io::Result<()> {
+/// Makes sure that what was renamed or removed beside this file stays so.
+pub fn sync_names(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }

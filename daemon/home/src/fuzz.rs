@@ -5,7 +5,7 @@ use crate::channel::frame;
 use crate::invitation::{About, Invitation};
 use crate::signer::relay;
 use crate::signer::request;
-use crate::{api, feed, forms, guests, hosts};
+use crate::{api, feed, forms, guests, hosts, messages};
 
 /// A `Host` header.
 pub fn host(bytes: &[u8]) {
@@ -80,4 +80,9 @@ pub fn signer(bytes: &[u8]) {
         request.read_work();
     }
     let _ = request::Invitation::parse(text);
+}
+
+/// A line of the file of a person's messages, the records in it, an opened message, and a space's side of a sync.
+pub fn messages(bytes: &[u8]) {
+    messages::read_foreign(bytes);
 }

@@ -46,6 +46,7 @@ use crate::abouts::Abouts;
 use crate::accounts::Accounts;
 use crate::api::{self, Api};
 use crate::channel::{self, ChannelKey};
+use crate::client::signed;
 use crate::config::{Clock, HomeConfig};
 use crate::dialer::{BoxFuture, Dialer, ServiceKind, ServiceListing, ServiceName};
 use crate::error::HomeError;
@@ -55,8 +56,9 @@ use crate::guests::{Guest, GuestError, Guests, NAME_CHARS, Token, clean_name};
 use crate::hosts::{Site, site};
 use crate::http::{Body, html, see_other, set, text};
 use crate::invitation::Joiner;
-use crate::link::{CHANNEL, signed};
+use crate::link::CHANNEL;
 use crate::live::{self, Watcher};
+use crate::messages::Messages;
 use crate::page::{self, TEXT_CHARS, Viewer};
 use crate::people::People;
 use crate::proxy;
@@ -77,6 +79,7 @@ pub struct Home {
     feed: Arc<Feed>,
     abouts: Abouts,
     joiner: Arc<Joiner>,
+    messages: Arc<Messages>,
     clock: Clock,
     channel_key: Arc<ChannelKey>,
     /// Makes the forms of one run of this home different from those of others.
@@ -126,11 +129,24 @@ impl Home {
             Arc::clone(&clock),
         );
         let joiner = Arc::new(joiner);
+        let messages = Messages::open(
+            &config,
+            Arc::clone(&people),
+            Arc::clone(&dialer),
+            Arc::clone(&clock),
+        )?;
+        let messages = Arc::new(messages);
         let rooms = Rooms::new(dialer, Arc::clone(&people), shelf, Arc::clone(&clock));
         Ok(Arc::new(Self {
             config,
             rooms,
-            api: Api::new(people, Arc::clone(&feed), Arc::clone(&joiner)),
+            api: Api::new(
+                people,
+                Arc::clone(&messages),
+                Arc::clone(&feed),
+                Arc::clone(&joiner),
+            ),
+            messages,
             feed,
             abouts: Abouts::default(),
             joiner,
@@ -140,9 +156,10 @@ impl Home {
         }))
     }
 
-    /// Sends what was still unsent at the last stop. Called once, in a runtime.
+    /// Sends what was still unsent at the last stop, and begins to collect people's messages. Called once, in a runtime.
     pub fn resume(&self) {
         self.rooms.resume();
+        self.messages.start();
         self.feed.resume();
     }
 
@@ -202,6 +219,7 @@ impl Home {
     pub fn close(&self) {
         self.rooms.close();
         self.feed.close();
+        self.messages.close();
     }
 
     async fn respond(

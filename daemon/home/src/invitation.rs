@@ -15,10 +15,10 @@ use tokio::sync::Semaphore;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::client::signed;
 use crate::config::Clock;
 use crate::dialer::{self, BoxStream, Dialer, ServiceName};
 use crate::http::full;
-use crate::link::signed;
 use crate::proxy;
 
 /// Bytes of a code, as spaces take them.
@@ -271,7 +271,8 @@ async fn join(
     if let (false, reason) = talk.ask("AUTH", &proof).await? {
         return Err(Refused::read(&reason));
     }
-    let request = sign(28934, &[&["-"], &["claim", &invitation.code]], "")?;
+    let tags: [&[&str]; 2] = [&["-"], &["claim", &invitation.code]];
+    let request = sign(28934, &tags, "")?;
     let joined = match talk.ask("EVENT", &request).await? {
         (true, _) => Joined::Now,
         (false, reason) if reason.starts_with("duplicate:") => Joined::Before,

@@ -1,37 +1,27 @@
 //! The one connection of a home to a space, shared by all its pages: it listens, catches up after a break, and sends
 //! what guests wrote. It never gives a message up by itself: what is not sent stays in the room.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
-use nostr::event::{Event, EventId, Kind, SignEvent, Tag, UnsignedEvent};
 use nostr::key::{Keys, PublicKey};
-use nostr::types::Timestamp;
-use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
 
+use crate::client::{self, Broken, Client, Heard, PEOPLE, signed};
 use crate::config::Clock;
-use crate::dialer::{self, BoxStream, Dialer, ServiceName};
+use crate::dialer::{Dialer, ServiceName};
 use crate::people::{People, Writer};
 use crate::room::{Reach, Room, Unsent};
 use crate::shelf::Shelf;
 
 /// The channel that the first page shows.
 pub const CHANNEL: &str = "general";
-/// Longest message from a space that is read.
-const MESSAGE_BYTES: usize = 256 * 1024;
 /// Messages that are asked for at a time.
 const CATCH_UP: usize = 200;
 /// Seconds by which the question after a break begins earlier: dates within a space are not exact.
 const OVERLAP: u64 = 15 * 60;
-/// How long opening a connection may take.
-const OPEN: Duration = Duration::from_secs(15);
-/// How long an answer may take before the connection counts as broken.
-const ANSWER: Duration = Duration::from_secs(15);
 /// Silence after which the other side is asked whether it is still there, and what it may take to answer: while somebody
 /// looks at the page, and else.
 const SILENCE_WATCHED: Duration = Duration::from_secs(2);
@@ -41,8 +31,6 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How long a link stays without anybody looking.
 const IDLE: Duration = Duration::from_secs(300);
-/// People for whom one connection speaks. A space takes 16.
-const PEOPLE: usize = 14;
 
 /// What a link needs.
 pub struct Link {
@@ -66,12 +54,16 @@ pub struct Link {
 #[derive(Debug)]
 enum Ended {
     /// It broke, or could not be made.
-    Broken(String),
+    Broken(Broken),
     /// It speaks for as many people as it may; the next one needs a new one.
     Full,
 }
 
-type Answers = Arc<Mutex<HashMap<EventId, oneshot::Sender<(bool, String)>>>>;
+impl From<Broken> for Ended {
+    fn from(why: Broken) -> Self {
+        Self::Broken(why)
+    }
+}
 
 impl Link {
     /// Keeps the connection up until nobody has looked for a while.
@@ -113,35 +105,31 @@ impl Link {
     }
 
     async fn once(&self, wait: &mut Duration) -> Ended {
-        let opening = dialer::websocket(&*self.dialer, &self.service, MESSAGE_BYTES);
-        let opened = tokio::time::timeout(OPEN, opening).await;
-        let socket = match opened {
-            Ok(Ok(socket)) => socket,
-            Ok(Err(error)) => return Ended::Broken(error.to_string()),
-            Err(_) => return Ended::Broken("no answer in time".into()),
+        let opened = client::open(&*self.dialer, &self.service, &self.clock).await;
+        let (client, pump, heard) = match opened {
+            Ok(opened) => opened,
+            Err(why) => return Ended::Broken(why),
         };
-        let (outgoing, to_send) = mpsc::channel(16);
-        let (challenge_tx, challenge) = watch::channel(String::new());
-        let answers = Answers::default();
+        let patience = || match self.room.watchers() {
+            0 => SILENCE,
+            _ => SILENCE_WATCHED,
+        };
         let talk = Talk {
             link: self,
-            outgoing,
-            answers: Arc::clone(&answers),
-            challenge,
+            client: client.clone(),
         };
         tokio::select! {
-            ended = self.listen(socket, to_send, &answers, &challenge_tx, wait) => ended,
+            why = pump.run(patience) => Ended::Broken(why),
+            ended = self.listen(&client, heard, wait) => ended,
             ended = talk.send_all() => ended,
         }
     }
 
-    /// Reads what the space says and sends what is handed in, until the connection breaks.
+    /// Asks for what is new, and takes in what the space says until the connection breaks.
     async fn listen(
         &self,
-        mut socket: WebSocketStream<BoxStream>,
-        mut to_send: mpsc::Receiver<String>,
-        answers: &Answers,
-        challenge: &watch::Sender<String>,
+        client: &Client,
+        mut heard: mpsc::Receiver<Heard>,
         wait: &mut Duration,
     ) -> Ended {
         let since = self.room.newest().map(|at| at.saturating_sub(OVERLAP));
@@ -149,97 +137,33 @@ impl Link {
         if let Some(since) = since {
             lines["since"] = since.into();
         }
-        let question = json!(["REQ", "page", lines, {"kinds": [0], "limit": 500}]).to_string();
-        if let Err(error) = socket.send(Message::Text(question.into())).await {
-            return Ended::Broken(error.to_string());
+        let question = json!(["REQ", "page", lines, {"kinds": [0], "limit": 500}]);
+        if let Err(why) = client.say(&question).await {
+            return Ended::Broken(why);
         }
-        let mut silent = false;
         loop {
-            let patience = if self.room.watchers() > 0 {
-                SILENCE_WATCHED
-            } else {
-                SILENCE
-            };
-            tokio::select! {
-                message = socket.next() => match message {
-                    Some(Ok(Message::Text(text))) => {
-                        silent = false;
-                        if self.heard(&text, answers, challenge) {
-                            *wait = FIRST_WAIT;
-                            self.room.set_reach(Reach::Here);
-                        }
-                    }
-                    Some(Ok(Message::Close(_))) | None => return Ended::Broken("the space hung up".into()),
-                    Some(Ok(_)) => silent = false,
-                    Some(Err(error)) => return Ended::Broken(error.to_string()),
-                },
-                Some(text) = to_send.recv() => {
-                    if let Err(error) = socket.send(Message::Text(text.into())).await {
-                        return Ended::Broken(error.to_string());
-                    }
+            match heard.recv().await {
+                Some(Heard::Event(event)) => self.room.hear(&event),
+                Some(Heard::Complete(name)) if name == "page" => {
+                    *wait = FIRST_WAIT;
+                    self.room.set_reach(Reach::Here);
                 }
-                () = tokio::time::sleep(patience) => {
-                    // A cut link says nothing: a ping that is not answered within the next silence tells.
-                    if silent {
-                        return Ended::Broken("the space has gone silent".into());
-                    }
-                    silent = true;
-                    let sent = tokio::time::timeout(patience, socket.send(Message::Ping(Vec::new().into()))).await;
-                    if !matches!(sent, Ok(Ok(()))) {
-                        return Ended::Broken("the space takes nothing".into());
-                    }
-                }
+                Some(_) => {}
+                // The pump has the reason.
+                None => std::future::pending().await,
             }
         }
-    }
-
-    /// Takes in one message; `true` when the stored messages are complete.
-    fn heard(&self, text: &str, answers: &Answers, challenge: &watch::Sender<String>) -> bool {
-        let Ok(Value::Array(message)) = serde_json::from_str::<Value>(text) else {
-            return false;
-        };
-        let word = |n: usize| message.get(n).and_then(Value::as_str);
-        match word(0) {
-            Some("EVENT") => {
-                let event = message
-                    .get(2)
-                    .and_then(|event| serde_json::from_value::<Event>(event.clone()).ok());
-                // The space is believed about what there is, not about who said it.
-                if let Some(event) = event.filter(|event| event.verify().is_ok()) {
-                    self.room.hear(&event);
-                }
-            }
-            Some("OK") => {
-                let Some(id) = word(1).and_then(|id| EventId::from_hex(id).ok()) else {
-                    return false;
-                };
-                let answer = answers
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .remove(&id);
-                let accepted = message.get(2).and_then(Value::as_bool).unwrap_or(false);
-                if let Some(answer) = answer {
-                    let _ = answer.send((accepted, word(3).unwrap_or_default().to_owned()));
-                }
-            }
-            Some("AUTH") => drop(challenge.send(word(1).unwrap_or_default().to_owned())),
-            Some("EOSE") => return word(1) == Some("page"),
-            _ => {}
-        }
-        false
     }
 }
 
 /// The sending half of a connection.
 struct Talk<'a> {
     link: &'a Link,
-    outgoing: mpsc::Sender<String>,
-    answers: Answers,
-    challenge: watch::Receiver<String>,
+    client: Client,
 }
 
 impl Talk<'_> {
-    async fn send_all(mut self) -> Ended {
+    async fn send_all(self) -> Ended {
         let mut people: HashSet<PublicKey> = HashSet::new();
         let room = Arc::clone(&self.link.room);
         let link = self.link;
@@ -269,8 +193,8 @@ impl Talk<'_> {
                 if people.len() >= PEOPLE {
                     return Ended::Full;
                 }
-                if let Err(ended) = self.log_in(&guest.keys).await {
-                    return ended;
+                if let Err(why) = self.client.log_in(&guest.keys).await {
+                    return Ended::Broken(why);
                 }
                 people.insert(person);
             }
@@ -278,6 +202,7 @@ impl Talk<'_> {
                 Err(ended) => return ended,
                 Ok((true, _)) => {
                     room.arrived(&unsent.event);
+                    link.people.wrote_in(&person, &link.service);
                     self.link
                         .shelf
                         .tidy(&self.link.service, room.unsent())
@@ -295,30 +220,6 @@ impl Talk<'_> {
         }
     }
 
-    async fn log_in(&mut self, keys: &Keys) -> Result<(), Ended> {
-        let challenge = match tokio::time::timeout(
-            ANSWER,
-            self.challenge.wait_for(|challenge| !challenge.is_empty()),
-        )
-        .await
-        {
-            Ok(Ok(challenge)) => challenge.clone(),
-            _ => return Err(Ended::Broken("the space did not ask who we are".into())),
-        };
-        let url = format!("ws://{}.warren/", self.link.service);
-        let proof = sign(
-            keys,
-            22242,
-            (self.link.clock)(),
-            &[&["relay", &url], &["challenge", &challenge]],
-            "",
-        )?;
-        match self.ask("AUTH", &proof).await? {
-            (true, _) => Ok(()),
-            (false, reason) => Err(Ended::Broken(reason)),
-        }
-    }
-
     async fn deliver(
         &self,
         unsent: &Unsent,
@@ -326,73 +227,31 @@ impl Talk<'_> {
         name: &str,
     ) -> Result<(bool, String), Ended> {
         let now = (self.link.clock)();
-        let profile = || sign(keys, 0, now, &[], &json!({"name": name}).to_string());
+        let profile = || signed(keys, 0, now, &[], &json!({"name": name}).to_string());
         if !self.link.room.is_known_as(&keys.public_key(), name) {
             let profile = profile()?;
-            let (mut accepted, _) = self.ask("EVENT", &profile).await?;
+            let (mut accepted, _) = self.client.ask("EVENT", &profile).await?;
             if !accepted {
                 self.join(keys, now).await?;
-                accepted = self.ask("EVENT", &profile).await?.0;
+                accepted = self.client.ask("EVENT", &profile).await?.0;
             }
             if accepted {
                 self.link.room.hear(&profile);
             }
         }
-        let first = self.ask("EVENT", &unsent.event).await?;
+        let first = self.client.ask("EVENT", &unsent.event).await?;
         if first.0 || !first.1.starts_with("restricted:") {
             return Ok(first);
         }
         self.join(keys, now).await?;
-        self.ask("EVENT", &unsent.event).await
+        Ok(self.client.ask("EVENT", &unsent.event).await?)
     }
 
     async fn join(&self, keys: &Keys, now: u64) -> Result<(), Ended> {
-        let join = sign(keys, 9021, now, &[&["h", CHANNEL]], "")?;
-        self.ask("EVENT", &join).await.map(drop)
+        let join = signed(keys, 9021, now, &[&["h", CHANNEL]], "")?;
+        self.client.ask("EVENT", &join).await?;
+        Ok(())
     }
-
-    async fn ask(&self, verb: &str, event: &Event) -> Result<(bool, String), Ended> {
-        let (answer, answered) = oneshot::channel();
-        self.answers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(event.id, answer);
-        let text = json!([verb, event]).to_string();
-        self.outgoing
-            .send(text)
-            .await
-            .map_err(|_| Ended::Broken("the connection ended".into()))?;
-        match tokio::time::timeout(ANSWER, answered).await {
-            Ok(Ok(answer)) => Ok(answer),
-            _ => Err(Ended::Broken("no answer in time".into())),
-        }
-    }
-}
-
-fn sign(keys: &Keys, kind: u16, now: u64, tags: &[&[&str]], content: &str) -> Result<Event, Ended> {
-    signed(keys, kind, now, tags, content).map_err(Ended::Broken)
-}
-
-/// A signed event.
-pub fn signed(
-    keys: &Keys,
-    kind: u16,
-    now: u64,
-    tags: &[&[&str]],
-    content: &str,
-) -> Result<Event, String> {
-    let tags: Vec<Tag> = tags
-        .iter()
-        .filter_map(|tag| Tag::parse(tag.iter().copied()).ok())
-        .collect();
-    let unsigned = UnsignedEvent::new(
-        keys.public_key(),
-        Timestamp::from_secs(now),
-        Kind::from_u16(kind),
-        tags,
-        content,
-    );
-    keys.sign_event(unsigned).map_err(|error| error.to_string())
 }
 
 /// What a refusal means to a person.

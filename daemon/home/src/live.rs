@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream;
+use futures_util::stream::{self, Stream};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Bytes, Frame};
 use hyper::header;
@@ -21,7 +21,7 @@ use crate::page::{self, Viewer};
 use crate::room::{Change, Room};
 
 /// Silence after which a comment is sent, so that a browser that is gone is noticed.
-const SILENCE: Duration = Duration::from_secs(20);
+pub const SILENCE: Duration = Duration::from_secs(20);
 
 /// Who watches.
 pub struct Watcher {
@@ -54,6 +54,13 @@ pub fn stream(watcher: Watcher) -> Response<Body> {
             ))
         },
     );
+    response(frames)
+}
+
+/// The answer that sends server-sent events as they come.
+pub fn response(
+    frames: impl Stream<Item = io::Result<Frame<Bytes>>> + Send + 'static,
+) -> Response<Body> {
     let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
     *response.status_mut() = StatusCode::OK;
     set(
@@ -101,6 +108,6 @@ impl Watcher {
 }
 
 /// One server-sent event. JSON has no line breaks, so one data line is enough.
-fn event(name: &str, data: &serde_json::Value) -> String {
+pub fn event(name: &str, data: &serde_json::Value) -> String {
     format!("retry: 1000\nevent: {name}\ndata: {data}\n\n")
 }

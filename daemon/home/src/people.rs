@@ -4,11 +4,15 @@
 use std::sync::Arc;
 
 use nostr::key::PublicKey;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::accounts::{Accounts, Session};
+use crate::dialer::ServiceName;
 use crate::error::HomeError;
 use crate::guests::{Guest, GuestError, GuestId, Guests, Token};
+
+/// Notes of who wrote where that may wait to be read.
+const NOTES: usize = 64;
 
 /// All people of a home.
 pub struct People {
@@ -16,6 +20,7 @@ pub struct People {
     pub guests: Arc<Guests>,
     /// Those with an account that stays.
     pub accounts: Arc<Accounts>,
+    wrote: broadcast::Sender<(PublicKey, ServiceName)>,
 }
 
 /// Who wrote a message that waits, as far as it can be signed for now.
@@ -39,6 +44,7 @@ impl People {
         Ok(Self {
             guests: Arc::new(guests),
             accounts: Arc::new(accounts),
+            wrote: broadcast::channel(NOTES).0,
         })
     }
 
@@ -84,7 +90,17 @@ impl People {
         }
     }
 
-    /// Changes whenever an account was opened.
+    /// A space took what somebody wrote: they belong to it.
+    pub fn wrote_in(&self, person: &PublicKey, service: &ServiceName) {
+        let _ = self.wrote.send((*person, service.clone()));
+    }
+
+    /// Who wrote where, from now on. What is missed comes again when they write again.
+    pub fn writers(&self) -> broadcast::Receiver<(PublicKey, ServiceName)> {
+        self.wrote.subscribe()
+    }
+
+    /// Changes whenever an account was opened or sealed.
     pub fn opened(&self) -> watch::Receiver<u32> {
         self.accounts.opened()
     }

@@ -46,6 +46,19 @@ async fn run(test: &str) {
     let village = Village::open().await;
     let (a, c) = (&village.a, &village.c);
     let ann = Program::sign_up(a, "Ann", PASS).await;
+    let account = ann.done("GET", "account", &serde_json::Value::Null).await;
+    let person = account["public_key"].as_str().unwrap();
+    if test == "test/messages.test.js" {
+        common::town::Person {
+            program: Program {
+                home: a,
+                token: ann.token.clone(),
+            },
+            key: person.to_owned(),
+        }
+        .join('a')
+        .await;
+    }
     let allowed = serde_json::json!({"permissions": ["sign_event:1", "nip44_encrypt"]});
     let bunker = ann.done("POST", "apps", &allowed).await["uri"].clone();
     // The program that asked did so as `localhost`; the app needs the port.
@@ -56,6 +69,9 @@ async fn run(test: &str) {
     let mut command = node(test);
     command
         .env("WARREN_BUNKER", bunker)
+        .env("WARREN_API", format!("http://{}/api/1/", a.address))
+        .env("WARREN_TOKEN", &ann.token)
+        .env("WARREN_PERSON", person)
         .env("WARREN_A", format!("ws://{}/s/{SERVICE}/", a.address))
         .env("WARREN_C", format!("ws://{}/s/{SERVICE}/", c.address))
         .env(
@@ -107,6 +123,11 @@ async fn rx_nostr_writes_through_one_home_and_reads_through_another() {
 #[tokio::test]
 async fn nip46_nostr_tools_signs_with_an_account_of_a_home() {
     run("test/signer.test.js").await;
+}
+
+#[tokio::test]
+async fn nip17_nostr_tools_writes_to_a_person_of_a_home_and_is_answered() {
+    run("test/messages.test.js").await;
 }
 
 #[tokio::test]

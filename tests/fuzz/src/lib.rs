@@ -65,6 +65,7 @@ pub const TARGETS: &[Target] = &[
     target("account", nostr::account),
     target("signer", nostr::signer),
     target("feed", nostr::feed),
+    target("mail", nostr::mail),
 ];
 
 /// The target of a name.

@@ -90,3 +90,8 @@ pub fn signer(bytes: &[u8]) {
 pub fn invitation(bytes: &[u8]) {
     warren_home::fuzz::invitation(bytes);
 }
+
+/// What a home finds in a file of private messages, in a wrap, and in a space's side of a sync.
+pub fn mail(bytes: &[u8]) {
+    warren_home::fuzz::messages(bytes);
+}

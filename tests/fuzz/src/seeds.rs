@@ -141,6 +141,11 @@ const CALLS: &[&str] = &[
     r#"{"uri":"nostrconnect://379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe?relay=ws%3A%2F%2Fh%2Fsigner&secret=s","permissions":[]}"#,
     r#"{"allow":true,"remember":true}"#,
     r#"{"method":"sign_event","params":["{}"]}"#,
+    r#"{"client_id":"1","to":["379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe"],"text":"hello","subject":"Ladders"}"#,
+    r#"{"client_id":"2","conversation":"00112233445566778899aabbccddeeff","file":{"url":"http://h/x","type":"image/jpeg","key":"00","nonce":"00","hash":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe"}}"#,
+    r#"{"client_id":"3","reaction":{"message":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","text":"+"}}"#,
+    r#"{"person":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","blocked":true}"#,
+    r#"{"muted":true,"accepted":true}"#,
 ];
 const ACCOUNTS: &[&str] = &[
     r#"{"version":1,"id":"00112233445566778899aabbccddeeff","name":"Ann","handle":"ann","findable":false,"relays":[],"created":1,"public_key":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","key":{"kib":8192,"passes":1,"salt":"00","nonce":"00","sealed":"00"},"devices":[{"id":"00112233445566778899aabbccddeeff","name":"","created":1,"seen":1,"key":null}],"signer":"0101010101010101010101010101010101010101010101010101010101010101","apps":[{"id":"0011223344556677","client":null,"secret":"00","name":"Notes","url":"","created":1,"seen":0,"permissions":["sign_event:1"],"asked":[]}]}"#,
@@ -154,6 +159,17 @@ const SIGNER: &[&str] = &[
     r#"{"id":7,"method":"sign_event","params":["{\"kind\":1,\"content\":\"hi\",\"tags\":[[\"t\",\"x\"]],\"created_at\":5}"]}"#,
     r#"{"id":"3","method":"nip44_decrypt","params":["379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","x"]}"#,
     "nostrconnect://379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe?relay=wss%3A%2F%2Fb&perms=nip44_encrypt%2Csign_event%3A1&name=My+Client&secret=0s8j2djs",
+];
+const MAIL: &[&str] = &[
+    "warren messages 1\n0000000000000000 {}\n",
+    r#"{"is":"done","wrap":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","at":1}"#,
+    r#"{"is":"opened","wrap":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","at":1,"sealed":"AAAA"}"#,
+    r#"{"is":"sent","wrap":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","by":"home"}"#,
+    r#"{"is":"space","service":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","belongs":true,"permits":false}"#,
+    r#"{"is":"wrap","stranger":true,"event":{"id":"70b10f70c1318967eddf12527799411b1a9780ad9c43858f5e5fcd45486a13a5","pubkey":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","created_at":1612809991,"kind":9,"tags":[["h","garden"],["e","70b10f70c1318967eddf12527799411b1a9780ad9c43858f5e5fcd45486a13a5"],["expiration","1712809991"]],"content":"tea \u00e9 \ud83c\udf75","sig":"273a9cd5d11455590f4359500bccb7a89428262b96b3ea87a756b770964472f8c3e87f5d5e64d8d2e859a71462a3f477b554565c4f2f326cb01dd7620db71502"}}"#,
+    r#"{"pubkey":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","created_at":5,"kind":14,"tags":[["subject","x"],["ms","12"]],"content":"hello"}"#,
+    r#"{"pubkey":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","created_at":5,"kind":4241,"tags":[["e","379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe"],["state","read"]],"content":""}"#,
+    r#"{"pubkey":"379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe","created_at":5,"kind":5,"tags":[["e","379e863e8357163b5bce5d2688dc4f1dcc2d505222fb8d74db600f30535dfdfe"]],"content":""}"#,
 ];
 const MANAGEMENT: &[&str] = &[
     r#"{"method":"supportedmethods","params":[]}"#,
@@ -355,6 +371,7 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("feed", FEED),
         ("invitation", INVITATIONS),
         ("site", SITES),
+        ("mail", MAIL),
     ];
     for (name, texts) in of_homes {
         seeds.extend(texts.iter().map(|text| (name, text.as_bytes().to_vec())));

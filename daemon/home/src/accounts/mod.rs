@@ -51,7 +51,7 @@ pub struct Accounts {
     unknown: [u8; 32],
     /// When the next new account is due at an even pace.
     new_due: Mutex<Instant>,
-    /// Counts the times an account was opened.
+    /// Counts the times an account was opened, or devices logged out.
     opened: watch::Sender<u32>,
 }
 
@@ -267,11 +267,15 @@ impl Accounts {
 
     fn unseal(&self, id: &AccountId, keys: Keys) {
         self.state().unseal(id, keys);
+        self.tell_opened();
+    }
+
+    fn tell_opened(&self) {
         self.opened
             .send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Changes whenever an account was opened.
+    /// Changes whenever an account was opened, and when devices were logged out.
     pub fn opened(&self) -> watch::Receiver<u32> {
         self.opened.subscribe()
     }
@@ -282,12 +286,14 @@ impl Accounts {
         id: &AccountId,
         gone: impl Fn(&GuestId) -> bool + Send + 'static,
     ) -> Result<usize, AccountError> {
-        self.change(id, move |account| {
+        let count = self.change(id, move |account| {
             let before = account.devices.len();
             account.devices.retain(|device| !gone(&device.id));
             Ok(before - account.devices.len())
-        })
-        .await
+        });
+        let count = count.await?;
+        self.tell_opened();
+        Ok(count)
     }
 
     /// Takes the token of a request: whose device it is, if it is one. Opens the account when it was sealed by a
@@ -337,6 +343,11 @@ impl Accounts {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.state().len()
+    }
+
+    /// All accounts.
+    pub fn ids(&self) -> Vec<AccountId> {
+        self.state().ids()
     }
 
     /// An account.

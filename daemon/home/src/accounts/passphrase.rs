@@ -265,6 +265,7 @@ impl Accounts {
             let path = accounts.path(&id);
             files::remove(&path).map_err(files::failed("remove", &path))?;
             accounts.state().remove(&id);
+            accounts.tell_opened();
             Ok(())
         })
         .await

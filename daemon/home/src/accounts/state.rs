@@ -33,6 +33,11 @@ impl State {
         self.entries.len()
     }
 
+    /// Of all.
+    pub fn ids(&self) -> Vec<AccountId> {
+        self.entries.keys().cloned().collect()
+    }
+
     /// One.
     pub fn get(&self, id: &AccountId) -> Option<&Account> {
         self.entries.get(id).map(|entry| &entry.account)

@@ -7,8 +7,10 @@
 
 mod account;
 mod apps;
+mod drafts;
 mod feed;
 mod invitations;
+mod messages;
 mod own_key;
 mod reply;
 mod well_known;
@@ -32,6 +34,7 @@ use crate::forms;
 use crate::guests::Token;
 use crate::http::Body;
 use crate::invitation::Joiner;
+use crate::messages::Messages;
 use crate::people::People;
 use crate::signer::{self, Signer};
 use own_key::Proofs;
@@ -43,6 +46,8 @@ const BODY_BYTES: usize = 16 * 1024;
 const SIGNER_BYTES: usize = 256 * 1024;
 /// Bytes of a request to the feed: an event may be long.
 const FEED_BYTES: usize = 512 * 1024;
+/// Bytes of a message: its text may need six times its length in JSON.
+const MESSAGE_BYTES: usize = 128 * 1024;
 /// How long a request may take to be sent.
 const SENDING: Duration = Duration::from_secs(30);
 
@@ -56,6 +61,7 @@ pub struct Api {
     people: Arc<People>,
     signer: Arc<Signer>,
     feed: Arc<Feed>,
+    messages: Arc<Messages>,
     proofs: Proofs,
     joiner: Arc<Joiner>,
 }
@@ -81,13 +87,19 @@ impl Caller {
 }
 
 impl Api {
-    /// Over these people, their feed, and who comes into spaces this way.
-    pub fn new(people: Arc<People>, feed: Arc<Feed>, joiner: Arc<Joiner>) -> Self {
+    /// Over these people, their messages and their feed, and who comes into spaces this way.
+    pub fn new(
+        people: Arc<People>,
+        messages: Arc<Messages>,
+        feed: Arc<Feed>,
+        joiner: Arc<Joiner>,
+    ) -> Self {
         let signer = Arc::new(Signer::new(Arc::clone(&people.accounts)));
         Self {
             people,
             signer,
             feed,
+            messages,
             proofs: Proofs::default(),
             joiner,
         }
@@ -135,6 +147,7 @@ impl Api {
             "accounts/import" => DOCUMENT_BYTES + BODY_BYTES,
             "signer" => SIGNER_BYTES,
             path if path.starts_with("feed/") => FEED_BYTES,
+            "messages" => MESSAGE_BYTES,
             _ => BODY_BYTES,
         };
         let body = tokio::time::timeout(SENDING, Limited::new(body, most).collect()).await;
@@ -165,6 +178,12 @@ impl Api {
         } else {
             &head.method
         };
+        if messages::is_for_messages(path) {
+            let query = head.uri.query().unwrap_or_default();
+            return self
+                .messages_call(method, path, query, &caller, &body)
+                .await;
+        }
         self.route(method, path, &caller, &body).await
     }
 
@@ -259,6 +278,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
 /// Reads bodies of every call, as the interface does. For the fuzzer.
 pub fn read_foreign(body: &[u8]) {
     account::read_foreign(body);
+    messages::read_foreign(body);
     apps::read_foreign(body);
     feed::read_foreign(body);
     invitations::read_foreign(body);

@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn another_spelling_is_no_other_request() {
         let keys = nostr::key::Keys::generate();
-        let event = crate::link::signed(&keys, 27235, 1000, &[], "").unwrap();
+        let event = crate::client::signed(&keys, 27235, 1000, &[], "").unwrap();
         let header = |json: &str| format!("Nostr {}", BASE64.encode(json.as_bytes()));
         let plain = serde_json::to_string(&event).unwrap();
         let spaced = serde_json::to_string_pretty(&event).unwrap();

@@ -9,6 +9,7 @@ use crate::accounts::error::AccountError;
 use crate::forms;
 use crate::guests::Token;
 use crate::http::{Body, set, text};
+use crate::messages::error::MessageError;
 
 /// What a browser does with its cookie.
 enum Cookie {
@@ -22,6 +23,7 @@ pub struct Reply {
     status: u16,
     body: Value,
     cookie: Cookie,
+    stream: Option<Response<Body>>,
 }
 
 impl Reply {
@@ -31,6 +33,7 @@ impl Reply {
             status: 200,
             body,
             cookie: Cookie::Keep,
+            stream: None,
         }
     }
 
@@ -39,6 +42,14 @@ impl Reply {
         Self {
             status: 201,
             ..Self::ok(body)
+        }
+    }
+
+    /// A stream instead of one answer.
+    pub fn stream(response: Response<Body>) -> Self {
+        Self {
+            stream: Some(response),
+            ..Self::ok(Value::Null)
         }
     }
 
@@ -61,13 +72,16 @@ impl Reply {
         };
         Self {
             status,
-            body,
             cookie,
+            ..Self::ok(body)
         }
     }
 
     /// As HTTP has it.
     pub fn into_response(self) -> Response<Body> {
+        if let Some(stream) = self.stream {
+            return stream;
+        }
         let mut response = json_response(self.status, &self.body);
         let cookie = match &self.cookie {
             Cookie::Keep => return response,
@@ -107,6 +121,16 @@ impl Failure {
 impl From<AccountError> for Failure {
     fn from(error: AccountError) -> Self {
         if matches!(error, AccountError::Home(_) | AccountError::Broken(_)) {
+            log::error!("{error}");
+        }
+        let (status, code, args) = error.parts();
+        Self { status, code, args }
+    }
+}
+
+impl From<MessageError> for Failure {
+    fn from(error: MessageError) -> Self {
+        if matches!(error, MessageError::Disk(_) | MessageError::Broken(_)) {
             log::error!("{error}");
         }
         let (status, code, args) = error.parts();

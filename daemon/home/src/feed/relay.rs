@@ -13,9 +13,9 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::references::address_of;
+use crate::client::signed;
 use crate::config::Clock;
 use crate::dialer::{self, BoxStream, Dialer, ServiceName};
-use crate::link::signed;
 
 /// Bytes of one message of the relay.
 pub const MESSAGE_BYTES: usize = 1 << 20;

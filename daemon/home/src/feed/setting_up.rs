@@ -10,7 +10,7 @@ use super::references::{FILE_SERVERS, PROFILE, RELAYS, address_of};
 use super::relay::RelayError;
 use super::{Feed, FeedError};
 use crate::accounts::record::Account;
-use crate::link::signed;
+use crate::client::signed;
 
 /// Waiting after an attempt that failed.
 const AGAIN: std::time::Duration = std::time::Duration::from_secs(10);

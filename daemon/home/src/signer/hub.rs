@@ -114,7 +114,8 @@ mod tests {
         let hub = Hub::default();
         let (app, other) = (Keys::generate(), Keys::generate());
         let event = |to: &Keys| {
-            crate::link::signed(&app, 24133, 1, &[&["p", &to.public_key().to_hex()]], "x").unwrap()
+            crate::client::signed(&app, 24133, 1, &[&["p", &to.public_key().to_hex()]], "x")
+                .unwrap()
         };
         let (one, mut messages) = hub.enter();
         let filter = Filter::new()

@@ -21,7 +21,7 @@ use crate::accounts::apps::{App, Method, Permission, secret_hash};
 use crate::accounts::error::AccountError;
 use crate::accounts::record::{Account, AccountId};
 use crate::accounts::sealed::random;
-use crate::link::signed;
+use crate::client::signed;
 pub use asks::Ask;
 use asks::Asks;
 use hub::Hub;

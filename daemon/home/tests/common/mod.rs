@@ -3,6 +3,7 @@
 
 pub mod http;
 pub mod island;
+pub mod town;
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,11 +25,15 @@ pub const SERVICE: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn open_space(dir: &Path) -> Arc<Space> {
+    open_space_at(&dir.join("space"), SERVICE)
+}
+
+pub fn open_space_at(dir: &Path, service: &str) -> Arc<Space> {
     let config = SpaceConfig {
-        dir: dir.join("space"),
+        dir: dir.to_owned(),
         name: "Garden club".into(),
         about: String::new(),
-        service: SERVICE.into(),
+        service: service.into(),
         owner: None,
         limits: warren_space::Limits::default(),
     };
@@ -134,12 +139,11 @@ impl TestHome {
             relay: None,
             limits,
         };
-        let home = Home::open(
-            config,
-            Arc::clone(wire) as Arc<dyn Dialer>,
-            warren_home::system_clock(),
-        )
-        .unwrap();
+        Self::open_config(config, Arc::clone(wire) as Arc<dyn Dialer>).await
+    }
+
+    pub async fn open_config(config: HomeConfig, dialer: Arc<dyn Dialer>) -> Self {
+        let home = Home::open(config, dialer, warren_home::system_clock()).unwrap();
         home.resume();
         Self::listening(home).await
     }

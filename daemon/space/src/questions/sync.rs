@@ -181,16 +181,17 @@ impl List {
     }
 }
 
-/// The tags that say who may see an event: whose message it is, or that it tells a code.
+/// The tags that say who may see an event: whose message it is, that it is a permission, or that it tells a code.
 fn telling_tags(event: &StoredEvent) -> impl Iterator<Item = &Tag> {
     let is_mail = event.channel.as_ref().is_some_and(ChannelId::is_mail);
-    let name = if is_mail { "p" } else { "code" };
-    event
-        .event
-        .tags
-        .iter()
-        .filter(move |tag| tag.kind() == name)
+    let names: &[&str] = if is_mail { &["d", "p"] } else { &["code"] };
+    let tags = event.event.tags.iter();
+    tags.filter(move |tag| names.contains(&tag.kind()))
+        .take(WITNESS_TAGS)
 }
+
+/// Most tags of one event that say who may see it: a permission names eight homes.
+const WITNESS_TAGS: usize = 10;
 
 fn without_text(event: &StoredEvent) -> StoredEvent {
     let Event {
