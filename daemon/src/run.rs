@@ -29,6 +29,7 @@ use crate::netlink::Netlink;
 use crate::plane::command::{COMMANDS_MAX, Command, NOTICES_MAX, Notice, PlaneHandle, Waker};
 use crate::plane::{Local, MeshClock, Plane};
 use crate::services;
+use crate::services::hosted::Ground;
 use crate::tun::Tun;
 use crate::userspace::UserNet;
 use crate::{control, keys, logger, privileges, status, store};
@@ -64,6 +65,7 @@ pub fn run(file: &Path) -> Result<(), DaemonError> {
         .as_deref()
         .map(keys::psk)
         .transpose()?;
+    let stores = config.store.load()?;
     let generation = keys::next_generation(&config.state)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -82,7 +84,7 @@ pub fn run(file: &Path) -> Result<(), DaemonError> {
     }
     privileges::drop_all(user)?;
     let clock = WallClock::open(&config.state)?;
-    prepared.open_spaces(&config, &clock)?;
+    prepared.open_spaces(&config, &Ground::new(&clock, stores))?;
 
     log::info!("{} is {address}", config.name.0);
     let mesh_clock = MeshClock::start();

@@ -10,6 +10,8 @@
 mod access;
 mod answer;
 mod auth;
+#[cfg(any(feature = "postgres", feature = "s3"))]
+mod background;
 mod claims;
 mod config;
 mod connection;
@@ -38,6 +40,7 @@ mod search;
 mod snapshots;
 mod space;
 mod store;
+pub mod stores;
 #[cfg(test)]
 mod testing;
 mod vanish;
@@ -47,4 +50,4 @@ pub use auth::relay_url;
 pub use config::{Clock, FileLimits, Limits, SpaceConfig, system_clock};
 pub use error::SpaceError;
 pub use files::{BoxFuture, BoxStream, ByteStream, Fetcher};
-pub use space::{FIRST_CHANNEL, Space, Summary};
+pub use space::{FIRST_CHANNEL, Space, Summary, remove_from_servers};

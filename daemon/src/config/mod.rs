@@ -1,6 +1,7 @@
 //! The configuration file: TOML, version 1. Unknown keys are errors; an error names file, line and column, what was found
 //! and what was expected. Holds no secret.
 
+pub mod stores;
 pub mod template;
 pub mod uci;
 pub mod values;
@@ -65,6 +66,9 @@ pub struct Config {
     /// The page.
     #[serde(default)]
     pub web: Web,
+    /// Servers on which new spaces keep events and files.
+    #[serde(default)]
+    pub store: stores::Store,
     /// Spaces hosted here.
     #[serde(default)]
     pub space: Vec<Space>,
@@ -314,6 +318,9 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     if config.state.as_os_str().is_empty() {
         let place = text.find("state").unwrap_or(0);
         let message = String::from("found an empty `state`, expected a directory");
+        return Err(at(path, text, place, message));
+    }
+    if let Err((place, message)) = config.store.check() {
         return Err(at(path, text, place, message));
     }
     let mut visible = config.space.iter().filter(|space| space.visible);

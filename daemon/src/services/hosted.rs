@@ -13,6 +13,7 @@ use warren_mesh::descriptor::{DescriptorError, ServiceAnnouncement};
 use warren_mesh::identity::NodeAddress;
 use warren_mesh::packet::policy::Policy;
 use warren_mesh::service::ServiceSigner;
+use warren_space::stores::Stores;
 use warren_space::{Limits, Space, SpaceConfig};
 
 use super::dialer::MeshDialer;
@@ -277,6 +278,38 @@ impl Hosted {
     }
 }
 
+/// What all spaces of this box stand on.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    /// The time.
+    pub clock: WallClock,
+    /// Servers for events and files.
+    pub stores: Arc<Stores>,
+}
+
+impl Ground {
+    /// With these servers.
+    pub fn new(clock: &WallClock, stores: Stores) -> Self {
+        Self {
+            clock: clock.clone(),
+            stores: Arc::new(stores),
+        }
+    }
+
+    /// Removes what the space in a directory has on servers. Blocks.
+    pub fn forget(&self, directory: &std::path::Path) -> Result<(), DaemonError> {
+        forget(directory, &self.stores)
+    }
+}
+
+/// Removes what the space in a directory, that nobody has open, has on servers. Blocks.
+pub fn forget(directory: &std::path::Path, stores: &Stores) -> Result<(), DaemonError> {
+    warren_space::remove_from_servers(directory, stores).map_err(|error| DaemonError::Unusable {
+        path: directory.to_path_buf(),
+        what: error.to_string(),
+    })
+}
+
 /// Opens a space's files. Blocks.
 pub fn open(
     id: &str,
@@ -284,7 +317,7 @@ pub fn open(
     key_file: &std::path::Path,
     record: SpaceRecord,
     configured: bool,
-    clock: &WallClock,
+    ground: &Ground,
 ) -> Result<LocalSpace, DaemonError> {
     let failed = |reason: String| DaemonError::Service {
         what: format!("the space {id}"),
@@ -296,7 +329,7 @@ pub fn open(
     let space = if record.closed {
         None
     } else {
-        Some(open_files(&directory, &service, &record, clock)?)
+        Some(open_files(&directory, &service, &record, ground)?)
     };
     Ok(LocalSpace {
         id: id.to_owned(),
@@ -315,11 +348,11 @@ pub fn open_files(
     directory: &std::path::Path,
     service: &str,
     record: &SpaceRecord,
-    clock: &WallClock,
+    ground: &Ground,
 ) -> Result<Arc<Running>, DaemonError> {
-    let clock = clock.clone();
+    let clock = ground.clock.clone();
     let space = Space::open(
-        config(directory, service, record),
+        config(directory, service, record, &ground.stores),
         Arc::new(move || clock.unix_seconds()),
     )
     .map_err(|error| DaemonError::Service {
@@ -334,7 +367,12 @@ pub fn open_files(
 }
 
 /// What a space is told.
-pub fn config(directory: &std::path::Path, service: &str, record: &SpaceRecord) -> SpaceConfig {
+pub fn config(
+    directory: &std::path::Path,
+    service: &str,
+    record: &SpaceRecord,
+    stores: &Stores,
+) -> SpaceConfig {
     SpaceConfig {
         dir: directory.to_path_buf(),
         name: record.title.clone(),
@@ -345,6 +383,7 @@ pub fn config(directory: &std::path::Path, service: &str, record: &SpaceRecord) 
             journal_bytes: u64::from(record.quota_mib) << 20,
             ..Limits::default()
         },
+        stores: stores.clone(),
     }
 }
 

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use warren_mesh::descriptor::MAX_SERVICES;
 
 use super::folders::{Folders, INCOMING};
-use super::hosted::{self, Door, Hosted, LocalSpace, let_go};
+use super::hosted::{self, Door, Ground, Hosted, LocalSpace, let_go};
 use super::record::{self, PORT_MIN, QUOTA_MIB, SpaceRecord};
-use crate::clock::WallClock;
 use crate::config::values::SpaceId;
 use crate::control::protocol::{
     ControlError, ErrorCode, HostedSpace, NodePapers, Papers, SpaceFigures, SpaceState,
@@ -59,7 +58,7 @@ pub struct Change {
 pub struct Manager {
     hosted: Arc<Hosted>,
     folders: Folders,
-    clock: WallClock,
+    ground: Ground,
     state: PathBuf,
     one_at_a_time: tokio::sync::Mutex<()>,
 }
@@ -118,11 +117,11 @@ pub fn find(spaces: &[LocalSpace], name: &str) -> Result<LocalSpace, ControlErro
 
 impl Manager {
     /// For the spaces in `state`.
-    pub fn new(hosted: Arc<Hosted>, state: &Path, clock: &WallClock) -> Self {
+    pub fn new(hosted: Arc<Hosted>, state: &Path, ground: &Ground) -> Self {
         Self {
             hosted,
             folders: Folders::new(state.join("spaces")),
-            clock: clock.clone(),
+            ground: ground.clone(),
             state: state.to_path_buf(),
             one_at_a_time: tokio::sync::Mutex::default(),
         }
@@ -153,14 +152,18 @@ impl Manager {
         };
         record.check()?;
         let id = self.free_id(&record.title);
-        let (folders, clock, made, name) =
-            (self.folders.clone(), self.clock.clone(), record, id.clone());
+        let (folders, ground, made, name) = (
+            self.folders.clone(),
+            self.ground.clone(),
+            record,
+            id.clone(),
+        );
         blocking(move || {
             let directory = folders.begin(&name)?;
             let signer = keys::service(&directory.join(SERVICE_KEY))?;
             // Its key and first channel; closed again, because files do not follow when their directory is renamed.
             let service = signer.service().to_string();
-            let space = hosted::open_files(&directory, &service, &made, &clock)?;
+            let space = hosted::open_files(&directory, &service, &made, &ground)?;
             space.space.close();
             drop(space);
             made.save(&directory)
@@ -208,7 +211,12 @@ impl Manager {
         let appeared = self.try_appear(part, id).await;
         if appeared.is_err() {
             let incoming = self.folders.incoming(part);
-            let _ = blocking(move || super::folders::remove_all(&incoming)).await;
+            let ground = self.ground.clone();
+            let _ = blocking(move || {
+                ground.forget(&incoming)?;
+                super::folders::remove_all(&incoming)
+            })
+            .await;
             self.say().await;
         }
         appeared
@@ -241,7 +249,8 @@ impl Manager {
         } else {
             None
         };
-        let (folders, clock, committed) = (self.folders.clone(), self.clock.clone(), space.clone());
+        let (folders, ground, committed) =
+            (self.folders.clone(), self.ground.clone(), space.clone());
         let part = part.to_owned();
         let opened = blocking(move || {
             folders.commit(&part, &committed.id)?;
@@ -249,7 +258,7 @@ impl Manager {
             if record.closed {
                 return Ok(None);
             }
-            hosted::open_files(&committed.directory, name, record, &clock).map(Some)
+            hosted::open_files(&committed.directory, name, record, &ground).map(Some)
         })
         .await?;
         space.space = opened;
@@ -386,7 +395,7 @@ impl Manager {
         } else {
             listener
         };
-        let (changed, clock) = (space.clone(), self.clock.clone());
+        let (changed, ground) = (space.clone(), self.ground.clone());
         let saved = blocking(move || {
             let key = changed.directory.join(SERVICE_KEY);
             if hides {
@@ -399,7 +408,7 @@ impl Manager {
                 &key,
                 changed.record,
                 false,
-                &clock,
+                &ground,
             )
         })
         .await;
@@ -426,8 +435,8 @@ impl Manager {
         if let Some(running) = space.space.take() {
             let_go(running).await;
         }
-        let (folders, id) = (self.folders.clone(), space.id);
-        blocking(move || folders.remove(&id)).await?;
+        let (folders, ground, id) = (self.folders.clone(), self.ground.clone(), space.id);
+        blocking(move || folders.remove_after(&id, |directory| ground.forget(directory))).await?;
         Ok(last)
     }
 
@@ -468,10 +477,10 @@ impl Manager {
         let running = match space.space {
             Some(running) => running,
             None => {
-                let clock = self.clock.clone();
+                let ground = self.ground.clone();
                 blocking(move || {
                     let name = space.name.as_str();
-                    hosted::open_files(&space.directory, name, &space.record, &clock)
+                    hosted::open_files(&space.directory, name, &space.record, &ground)
                 })
                 .await?
             }

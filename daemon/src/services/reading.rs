@@ -1,13 +1,14 @@
 //! All of a space or of the home as streams, for exports and backups. Each runs on a thread of its own and waits for its
 //! reader; there are few at a time.
 
-use std::io::Read;
-use std::path::PathBuf;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warren_space::export::{Exported, Extras, Tree};
+use warren_space::stores::Stores;
 
 use super::manage::Reader;
 use crate::control::protocol::{CHUNK_MAX, ControlError, ErrorCode, EventLine, FileLine};
@@ -23,6 +24,7 @@ const WAITING_MAX: usize = 2;
 pub struct Reading {
     slots: Arc<Semaphore>,
     home: PathBuf,
+    stores: Arc<Stores>,
 }
 
 /// Where the bytes of a stream go.
@@ -70,11 +72,12 @@ impl Out {
 }
 
 impl Reading {
-    /// With the home's files in this directory.
-    pub fn new(home: PathBuf) -> Self {
+    /// With the home's files in this directory, and the servers that have the files of spaces.
+    pub fn new(home: PathBuf, stores: Arc<Stores>) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(STREAMS_MAX)),
             home,
+            stores,
         }
     }
 
@@ -132,7 +135,7 @@ impl Reading {
     pub fn files(&self, directory: Option<PathBuf>) -> Result<Reply, ControlError> {
         let extras = self.extras(directory);
         self.start(move |out| {
-            let found = match extras.list() {
+            let found = match extras().and_then(|extras| extras.list()) {
                 Ok(found) => found,
                 Err(error) => return out.fail(error),
             };
@@ -151,7 +154,7 @@ impl Reading {
     pub fn file(&self, directory: Option<PathBuf>, name: String) -> Result<Reply, ControlError> {
         let extras = self.extras(directory);
         self.start(move |out| {
-            let mut file = match extras.open(&name) {
+            let mut file = match extras().and_then(|extras| extras.open(&name)) {
                 Ok(Some(file)) => file,
                 Ok(None) => return out.send(Err(ControlError::new(ErrorCode::NotFound, name))),
                 Err(error) => return out.fail(error),
@@ -167,15 +170,21 @@ impl Reading {
         })
     }
 
-    fn extras(&self, directory: Option<PathBuf>) -> Box<dyn Extras> {
-        match directory {
-            Some(directory) => extras_of(&directory),
-            None => Box::new(Tree::new(self.home.clone())),
+    /// Opened where it is used: that may take a question to a server.
+    fn extras(
+        &self,
+        directory: Option<PathBuf>,
+    ) -> impl Fn() -> io::Result<Box<dyn Extras>> + Send + 'static {
+        let (home, stores) = (self.home.clone(), Arc::clone(&self.stores));
+        move || match &directory {
+            Some(directory) => extras_of(directory, &stores),
+            None => Ok(Box::new(Tree::new(home.clone()))),
         }
     }
 }
 
 /// The files that are kept beside the events of the space in a directory.
-pub fn extras_of(directory: &std::path::Path) -> Box<dyn Extras> {
-    Box::new(Tree::new(directory.join("files")))
+pub fn extras_of(directory: &Path, stores: &Stores) -> io::Result<Box<dyn Extras>> {
+    warren_space::export::files_of(directory, stores)
+        .map_err(|error| io::Error::other(error.to_string()))
 }

@@ -29,6 +29,7 @@ pub fn open_space(dir: &Path) -> Arc<Space> {
         service: SERVICE.into(),
         owner: None,
         limits: warren_space::Limits::default(),
+        stores: warren_space::stores::Stores::default(),
     };
     Space::open(config, warren_space::system_clock()).unwrap()
 }

@@ -47,6 +47,8 @@ use refusal::Refusal;
 use resume::Turn;
 
 pub use blobs::{BlobError, FileHash};
+#[cfg(feature = "s3")]
+pub use blobs::{ObjectExtras, Objects};
 pub use routes::respond;
 
 /// A future that is boxed, so that [`Fetcher`] can be used behind a pointer.
@@ -86,12 +88,28 @@ pub struct Files {
 impl Files {
     /// Opens the files on a disk, with their tables at a path.
     pub fn open(disk: Arc<dyn Disk>, tables: &Path, limits: FileLimits) -> Result<Self, BlobError> {
+        Ok(Self::new(EmbeddedBlobs::open(disk, tables)?, limits))
+    }
+
+    /// The same with whole files on an S3 store; the disk has what is not whole yet.
+    #[cfg(feature = "s3")]
+    pub fn open_with(
+        disk: Arc<dyn Disk>,
+        tables: &Path,
+        objects: Objects,
+        limits: FileLimits,
+    ) -> Result<Self, BlobError> {
+        let blobs = EmbeddedBlobs::open_with(disk, tables, objects)?;
+        Ok(Self::new(blobs, limits))
+    }
+
+    fn new(blobs: EmbeddedBlobs, limits: FileLimits) -> Self {
         let rate = Rate {
             per_second: f64::from(limits.changes_per_minute) / 60.0,
             burst: f64::from(limits.change_burst),
         };
-        Ok(Self {
-            blobs: Box::new(EmbeddedBlobs::open(disk, tables)?),
+        Self {
+            blobs: Box::new(blobs),
             reserved: Mutex::default(),
             rates: Mutex::new(People::new(rate)),
             transfers: Arc::new(Semaphore::new(limits.transfers)),
@@ -99,7 +117,7 @@ impl Files {
             fetcher: Mutex::default(),
             gate: RwLock::new(()),
             limits,
-        })
+        }
     }
 
     /// By which way files of other spaces are reached; `None`: none are.
