@@ -306,10 +306,18 @@ impl Objects {
     }
 }
 
+/// Whether the store answered, and will answer so again: by the codes of the S3 API.
 fn is_refusal(error: &object_store::Error) -> bool {
     use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
+    const CODES: [&str; 4] = [
+        "NoSuchBucket",
+        "AccessDenied",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+    ];
+    let text = error.to_string();
     matches!(
         error,
         NotFound { .. } | PermissionDenied { .. } | Unauthenticated { .. }
-    )
+    ) || CODES.iter().any(|code| text.contains(code))
 }
