@@ -5,9 +5,4 @@ mod client;
 mod daemon;
 mod exports;
 
-#[cfg(all(feature = "postgres", feature = "s3"))]
-#[path = "../../space/tests/servers/mod.rs"]
-mod servers;
 mod spaces;
-#[cfg(all(feature = "postgres", feature = "s3"))]
-mod stores;

@@ -3,10 +3,6 @@
 
 pub mod manage;
 
-#[cfg(all(feature = "postgres", feature = "s3"))]
-#[path = "../servers/mod.rs"]
-pub mod servers;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -51,10 +47,6 @@ impl TestSpace {
             limits: Limits::default(),
             stores: warren_space::stores::Stores::default(),
         };
-        #[cfg(all(feature = "postgres", feature = "s3"))]
-        if std::env::var_os("WARREN_TEST_SERVERS").is_some() {
-            config.stores = on_servers();
-        }
         change(&mut config);
         let mut this = Self {
             dir,
@@ -296,24 +288,4 @@ pub fn contents(events: &[Value]) -> Vec<&str> {
         .iter()
         .map(|event| event["content"].as_str().unwrap())
         .collect()
-}
-
-/// A PostgreSQL server and an S3 store, shared by the tests of this process.
-#[cfg(all(feature = "postgres", feature = "s3"))]
-pub fn on_servers() -> warren_space::stores::Stores {
-    use warren_space::stores::{Postgres, S3, Secret, Stores};
-    Stores {
-        events: Some(Postgres {
-            address: servers::PostgresServer::shared().address(),
-            password: None,
-        }),
-        files: Some(S3 {
-            endpoint: servers::S3Server::shared().endpoint(),
-            bucket: "warren".into(),
-            region: "us-east-1".into(),
-            prefix: String::new(),
-            access_key: "key".into(),
-            secret_key: Secret::new("secret".into()),
-        }),
-    }
 }
