@@ -6,6 +6,7 @@
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
@@ -44,6 +45,7 @@ impl Kept {
             .args(signals)
             .args(server)
             .stdin(Stdio::piped())
+            .process_group(0) // what ends the test by its group does not end who cleans up
             .spawn()
             .unwrap();
         Self {
