@@ -134,6 +134,25 @@ need_rivals() {
     export PATH=$RIVALS/usr/sbin:$RIVALS/usr/bin:$PATH
 }
 
+# The servers that spaces can keep messages and files on, for tests: PostgreSQL from Debian, and an S3 store (moto, from
+# PyPI) in a virtual environment of its own. Tests start and end them by themselves.
+S3_SERVER=$CARGO_TARGET_DIR/s3-server
+missing_servers() {
+    missing setpriv:util-linux curl:curl python3:python3
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || echo postgresql
+    [ -x "$S3_SERVER/bin/moto_server" ] || python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
+}
+need_servers() {
+    local packages
+    mapfile -t packages < <(missing_servers)
+    install_packages "${packages[@]}"
+    if [ ! -x "$S3_SERVER/bin/moto_server" ]; then
+        say "installing an S3 store into $S3_SERVER"
+        python3 -m venv "$S3_SERVER"
+        "$S3_SERVER/bin/pip" install --quiet --no-compile --disable-pip-version-check 'moto[s3]' flask flask-cors
+    fi
+}
+
 # ---- Programs for routers -------------------------------------------------------------------------------------------
 # Debian's rustc-web comes with the source of its standard library, so it builds for targets that have no ready one; zig
 # is the C compiler, the linker and the C library of them all. Both run in a virtual environment and a target folder of

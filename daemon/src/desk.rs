@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use warren_mesh::service::ServiceKind;
-use warren_space::export::Extras;
 
 use crate::control::protocol::{ControlError, Request};
 use crate::control::server::{Answers, Reply, unavailable};
@@ -12,7 +11,7 @@ use crate::metrics::Figures;
 use crate::plane::command::{PlaneHandle, Snapshot};
 use crate::services::Services;
 use crate::services::manage::{Change, InviteWish, Wish};
-use crate::services::reading::extras_of;
+use crate::services::reading::Opener;
 use crate::services::sites::SiteChange;
 use crate::status;
 use crate::transfer::schedule::Schedule;
@@ -51,16 +50,16 @@ impl Desk {
     }
 
     /// The files of a space, of a site, or of the home.
-    fn files(
-        &self,
-        space: Option<&str>,
-        site: Option<&str>,
-    ) -> Result<Box<dyn Extras>, ControlError> {
-        match (space, site) {
-            (Some(space), _) => Ok(extras_of(&self.services.manager.directory(space)?)),
-            (None, Some(site)) => Ok(Box::new(self.services.sites.pages(site)?)),
-            (None, None) => Ok(self.services.reading.home()),
-        }
+    fn files(&self, space: Option<&str>, site: Option<&str>) -> Result<Opener, ControlError> {
+        let reading = &self.services.reading;
+        Ok(match (space, site) {
+            (Some(space), _) => reading.space(self.services.manager.directory(space)?),
+            (None, Some(site)) => {
+                let pages = self.services.sites.pages(site)?;
+                Box::new(move || Ok(Box::new(pages)))
+            }
+            (None, None) => reading.home(),
+        })
     }
 
     async fn snapshot(&self) -> Result<Snapshot, ControlError> {

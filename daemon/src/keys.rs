@@ -55,6 +55,14 @@ pub fn closed_to_others(path: &Path) -> Result<(), DaemonError> {
     }
 }
 
+/// The bytes of a small file with a secret that others cannot read.
+pub fn secret_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, DaemonError> {
+    let bytes = store::read(path, store::FILE_MAX)?.ok_or_else(|| DaemonError::missing(path))?;
+    let bytes = Zeroizing::new(bytes);
+    closed_to_others(path)?;
+    Ok(bytes)
+}
+
 fn load_or_create(path: &Path, kind: &str) -> Result<(Secret, bool), DaemonError> {
     if let Some(bytes) = store::read(path, store::FILE_MAX)? {
         let bytes = Zeroizing::new(bytes);

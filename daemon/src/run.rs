@@ -30,6 +30,7 @@ use crate::plane::command::{COMMANDS_MAX, Command, NOTICES_MAX, Notice, PlaneHan
 use crate::plane::{Local, MeshClock, Plane};
 use crate::reserve::Reserve;
 use crate::services;
+use crate::services::hosted::Ground;
 use crate::transfer::restore;
 use crate::transfer::schedule::Schedule;
 use crate::tun::Tun;
@@ -68,6 +69,7 @@ pub fn run(file: &Path) -> Result<(), DaemonError> {
         .as_deref()
         .map(keys::psk)
         .transpose()?;
+    let stores = config.store.load()?;
     let reserve = Reserve::of(&config.state);
     let generation = reserve.lend(|| keys::next_generation(&config.state))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -88,7 +90,7 @@ pub fn run(file: &Path) -> Result<(), DaemonError> {
     }
     privileges::drop_all(user)?;
     let clock = WallClock::open(&config.state)?;
-    prepared.open_spaces(&config, &clock)?;
+    prepared.open_spaces(&config, &Ground::new(&clock, stores))?;
 
     log::info!("{} is {address}", config.name.0);
     let mesh_clock = MeshClock::start();

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use nostr::key::PublicKey;
 
+use crate::stores::Stores;
+
 /// Where the time comes from: seconds since 1970 (UTC). Every check of a date in a space asks this and nothing else,
 /// so that tests can let a day pass and a router without a battery clock can hand in its own best guess.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -34,6 +36,8 @@ pub struct SpaceConfig {
     pub owner: Option<PublicKey>,
     /// What an outsider can make this space hold or do.
     pub limits: Limits,
+    /// Where a new space keeps its events and files; one that is there stays where it is.
+    pub stores: Stores,
 }
 
 /// Everything an outsider can make a space hold or do. Shown in NIP-11 where NIP-11 has a name for it.

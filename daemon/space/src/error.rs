@@ -40,6 +40,9 @@ pub enum SpaceError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// A server that keeps events or files, or what is said of it, cannot be used.
+    #[error("{0}")]
+    Store(String),
     /// A thread could not be started.
     #[error(
         "cannot start a thread for the space: {0}; the machine is out of memory or of processes"

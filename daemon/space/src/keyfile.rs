@@ -45,6 +45,14 @@ fn parse(text: &str) -> Option<Keys> {
 }
 
 fn write(path: &Path, keys: &Keys) -> io::Result<()> {
+    replace(
+        path,
+        &format!("{FIRST_LINE}\n{}\n", keys.secret_key().to_secret_hex()),
+    )
+}
+
+/// Writes a small file that only the daemon's user may read, whole or not at all. Returns once it is on disk.
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     let new = path.with_extension("new");
     let _ = fs::remove_file(&new);
     let mut file = OpenOptions::new()
@@ -52,7 +60,7 @@ fn write(path: &Path, keys: &Keys) -> io::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(&new)?;
-    writeln!(file, "{FIRST_LINE}\n{}", keys.secret_key().to_secret_hex())?;
+    file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&new, path)?;
     let dir = path.parent().unwrap_or(Path::new("."));

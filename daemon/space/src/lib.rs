@@ -10,6 +10,8 @@
 mod access;
 mod answer;
 mod auth;
+#[cfg(any(feature = "postgres", feature = "s3"))]
+mod background;
 mod claims;
 mod config;
 mod connection;
@@ -41,6 +43,7 @@ mod search;
 mod snapshots;
 mod space;
 mod store;
+pub mod stores;
 #[cfg(test)]
 mod testing;
 mod vanish;
@@ -54,4 +57,4 @@ pub use files::{
     BoxFuture, BoxStream, ByteStream, Fetcher, PICTURE_BYTES, PictureError, picture_kind, range,
 };
 pub use personal::Residents;
-pub use space::{FIRST_CHANNEL, Space, Summary};
+pub use space::{FIRST_CHANNEL, Space, Summary, remove_from_servers};

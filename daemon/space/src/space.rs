@@ -3,6 +3,7 @@
 mod host;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -11,14 +12,19 @@ use tokio::sync::Semaphore;
 use crate::config::{Clock, SpaceConfig};
 use crate::connection::Session;
 use crate::core::Core;
-use crate::disk::{Directory, Disk};
+use crate::disk::Directory;
 use crate::error::SpaceError;
+#[cfg(feature = "s3")]
+use crate::files::Objects;
 use crate::files::{BlobError, Fetcher, Files};
 use crate::groups::{Groups, kinds};
 use crate::personal::Residents;
 use crate::pipeline::Pipeline;
 use crate::record::ChannelId;
+#[cfg(feature = "postgres")]
+use crate::store::PostgresStore;
 use crate::store::{EmbeddedStore, Store, StoreError};
+use crate::stores::{Place, Stores};
 use crate::{http, ingest, keyfile, presence, vanish};
 
 /// Bytes of events that may be on their way in at a time.
@@ -63,13 +69,10 @@ impl std::fmt::Debug for Space {
 impl Space {
     /// Opens the space in `config.dir`, or makes a new one there. Blocks while files are read; needs no runtime.
     pub fn open(config: SpaceConfig, clock: Clock) -> Result<Arc<Self>, SpaceError> {
-        let path = config.dir.join("journal");
-        let disk = Directory::open(&path).map_err(|source| SpaceError::File {
-            action: "open",
-            path,
-            source,
-        })?;
-        Self::open_on(Arc::new(disk), config, clock)
+        check_service(&config)?;
+        let place = find_place(&config)?;
+        let store = open_events(&config, &place)?;
+        Self::open_with(store, &place, config, clock, None)
     }
 
     /// Opens the relay of the people of a home instead (see `personal`). The directory is as that of a space.
@@ -78,57 +81,22 @@ impl Space {
         residents: Arc<dyn Residents>,
         clock: Clock,
     ) -> Result<Arc<Self>, SpaceError> {
-        let path = config.dir.join("journal");
-        let disk = Directory::open(&path).map_err(|source| SpaceError::File {
-            action: "open",
-            path,
-            source,
-        })?;
-        Self::open_for(Arc::new(disk), config, clock, Some(residents))
+        check_service(&config)?;
+        let place = find_place(&config)?;
+        let store = open_events(&config, &place)?;
+        Self::open_with(store, &place, config, clock, Some(residents))
     }
 
-    /// The same, with the journal on another disk than the file system's.
-    pub(crate) fn open_on(
-        disk: Arc<dyn Disk>,
-        config: SpaceConfig,
-        clock: Clock,
-    ) -> Result<Arc<Self>, SpaceError> {
-        Self::open_for(disk, config, clock, None)
-    }
-
-    fn open_for(
-        disk: Arc<dyn Disk>,
+    fn open_with(
+        store: Box<dyn Store>,
+        place: &Place,
         config: SpaceConfig,
         clock: Clock,
         residents: Option<Arc<dyn Residents>>,
     ) -> Result<Arc<Self>, SpaceError> {
-        let base32 = |c: u8| c.is_ascii_lowercase() || (b'2'..=b'7').contains(&c);
-        if config.service.len() != 52 || !config.service.bytes().all(base32) {
-            return Err(SpaceError::ServiceName(config.service));
-        }
-        let index_path = config.dir.join("index.sqlite");
-        let failed = |error: StoreError| match error {
-            StoreError::Index(source) => SpaceError::Index {
-                path: index_path.clone(),
-                source,
-            },
-            StoreError::Journal(source) => SpaceError::File {
-                action: "use",
-                path: config.dir.join("journal"),
-                source,
-            },
-            StoreError::Record(error) => SpaceError::Damaged {
-                path: config.dir.join("journal"),
-                what: error.to_string(),
-            },
-        };
-        Directory::open(&config.dir).map_err(|source| SpaceError::File {
-            action: "open",
-            path: config.dir.clone(),
-            source,
-        })?;
+        let told = config.clone();
+        let failed = |error| store_failed(&told, error);
         let keys = keyfile::open(&config.dir.join("space.key"))?;
-        let store = EmbeddedStore::open(disk, &index_path).map_err(failed)?;
         let mut groups = Groups::new(keys.public_key());
         let mut deletions: HashMap<ChannelId, u32> = HashMap::new();
         store
@@ -141,16 +109,8 @@ impl Space {
                 }
             })
             .map_err(failed)?;
-        let files = open_files(&config)?;
-        let core = Core::new(
-            config.clone(),
-            clock,
-            keys,
-            Box::new(store),
-            files,
-            groups,
-            residents,
-        );
+        let files = open_files(&config, place)?;
+        let core = Core::new(config.clone(), clock, keys, store, files, groups, residents);
         core.files
             .catch_up(&deletions)
             .and_then(|()| core.files.sweep(core.now()))
@@ -240,6 +200,7 @@ impl Space {
                 "the index could not be brought up to date; the next start will do it: {error}"
             );
         }
+        self.core.store.close();
         self.core.files.close();
     }
 }
@@ -250,17 +211,106 @@ impl Drop for Space {
     }
 }
 
-/// Opens the files of a space, or makes the place for them.
-pub fn open_files(config: &SpaceConfig) -> Result<Files, SpaceError> {
-    let path = config.dir.join("files");
+fn check_service(config: &SpaceConfig) -> Result<(), SpaceError> {
+    let base32 = |c: u8| c.is_ascii_lowercase() || (b'2'..=b'7').contains(&c);
+    if config.service.len() != 52 || !config.service.bytes().all(base32) {
+        return Err(SpaceError::ServiceName(config.service.clone()));
+    }
+    Ok(())
+}
+
+/// Where a space is, or will be. Makes its directory.
+pub fn find_place(config: &SpaceConfig) -> Result<Place, SpaceError> {
+    Directory::open(&config.dir).map_err(|source| SpaceError::File {
+        action: "open",
+        path: config.dir.clone(),
+        source,
+    })?;
+    Place::find(config)
+}
+
+/// Opens the events of a space, or makes the place for them.
+pub fn open_events(config: &SpaceConfig, place: &Place) -> Result<Box<dyn Store>, SpaceError> {
+    #[cfg(feature = "postgres")]
+    if let Some(server) = place.postgres(&config.stores)? {
+        let store = PostgresStore::open(server, &place.schema());
+        return Ok(Box::new(
+            store.map_err(|error| store_failed(config, error))?,
+        ));
+    }
+    place.postgres(&config.stores)?;
+    let path = config.dir.join("journal");
     let disk = Directory::open(&path).map_err(|source| SpaceError::File {
         action: "open",
         path,
         source,
     })?;
+    let store = EmbeddedStore::open(Arc::new(disk), &config.dir.join("index.sqlite"));
+    Ok(Box::new(
+        store.map_err(|error| store_failed(config, error))?,
+    ))
+}
+
+/// Removes what the space in a directory has on servers; the directory is the caller's. Nobody may have it open. Blocks.
+pub fn remove_from_servers(dir: &Path, stores: &Stores) -> Result<(), SpaceError> {
+    let place = Place::read_in(dir)?;
+    #[cfg(feature = "postgres")]
+    if let Some(server) = place.postgres(stores)? {
+        PostgresStore::remove(server, &place.schema())
+            .map_err(|error| SpaceError::Store(error.to_string()))?;
+    }
+    place.postgres(stores)?;
+    #[cfg(feature = "s3")]
+    if let Some(server) = place.s3(stores)? {
+        Objects::open(server, &place.name, &dir.join("files"))
+            .and_then(|objects| objects.remove_all())
+            .map_err(|error| SpaceError::Store(error.to_string()))?;
+    }
+    place.s3(stores)?;
+    Ok(())
+}
+
+fn store_failed(config: &SpaceConfig, error: StoreError) -> SpaceError {
+    match error {
+        StoreError::Index(source) => SpaceError::Index {
+            path: config.dir.join("index.sqlite"),
+            source,
+        },
+        StoreError::Journal(source) if source.kind() == std::io::ErrorKind::Unsupported => {
+            SpaceError::Store(format!("the journal of {}: {source}", config.dir.display()))
+        }
+        StoreError::Journal(source) => SpaceError::File {
+            action: "use",
+            path: config.dir.join("journal"),
+            source,
+        },
+        StoreError::Record(error) => SpaceError::Damaged {
+            path: config.dir.join("journal"),
+            what: error.to_string(),
+        },
+        error @ StoreError::Server(_) => SpaceError::Store(error.to_string()),
+    }
+}
+
+/// Opens the files of a space, or makes the place for them.
+pub fn open_files(config: &SpaceConfig, place: &Place) -> Result<Files, SpaceError> {
+    let path = config.dir.join("files");
+    let disk = Directory::open(&path).map_err(|source| SpaceError::File {
+        action: "open",
+        path: path.clone(),
+        source,
+    })?;
+    let disk = Arc::new(disk);
     let tables = config.dir.join("files.sqlite");
-    Files::open(Arc::new(disk), &tables, config.limits.files.clone())
-        .map_err(|error| files_failed(config, error))
+    let limits = config.limits.files.clone();
+    #[cfg(feature = "s3")]
+    if let Some(server) = place.s3(&config.stores)? {
+        return Objects::open(server, &place.name, &path)
+            .and_then(|objects| Files::open_with(disk, &tables, objects, limits))
+            .map_err(|error| files_failed(config, error));
+    }
+    place.s3(&config.stores)?;
+    Files::open(disk, &tables, limits).map_err(|error| files_failed(config, error))
 }
 
 fn files_failed(config: &SpaceConfig, error: BlobError) -> SpaceError {
@@ -280,6 +330,9 @@ fn files_failed(config: &SpaceConfig, error: BlobError) -> SpaceError {
             path: config.dir.join("files.sqlite"),
             what: error.to_string(),
         },
+        error @ (BlobError::Newer(..) | BlobError::Server(_)) => {
+            SpaceError::Store(error.to_string())
+        }
     }
 }
 

@@ -6,6 +6,10 @@ use nostr::types::Timestamp;
 
 use crate::record::ChannelId;
 
+#[cfg(any(feature = "postgres", feature = "s3"))]
+#[path = "../tests/servers/mod.rs"]
+pub mod servers;
+
 /// A service name.
 pub const SERVICE: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 

@@ -339,6 +339,7 @@ mod tests {
             service: SERVICE.into(),
             owner: None,
             limits: Limits::default(),
+            stores: crate::stores::Stores::default(),
         };
         let open = || Space::open(config.clone(), Arc::new(|| 2000)).unwrap();
         let before = open().summary().events;

@@ -32,6 +32,7 @@ fn space_in(dir: &Path) -> TestSpace {
         service: SERVICE.into(),
         owner: None,
         limits,
+        stores: warren_space::stores::Stores::default(),
     };
     let mut space = TestSpace {
         dir: tempfile::tempdir().unwrap(),

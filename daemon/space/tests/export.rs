@@ -14,6 +14,7 @@ fn config(dir: &std::path::Path) -> SpaceConfig {
         service: SERVICE.into(),
         owner: None,
         limits: Limits::default(),
+        stores: warren_space::stores::Stores::default(),
     }
 }
 

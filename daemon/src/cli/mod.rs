@@ -129,6 +129,7 @@ fn perform(task: Task) -> Result<(), DaemonError> {
                 .transpose()?;
             let passphrase = config.mesh.passphrase_file.as_deref();
             passphrase.map(keys::psk).transpose()?;
+            config.store.load()?;
             print(&format!("{}: right\n", file.display()))
         }
         Task::FromUci(file) => {

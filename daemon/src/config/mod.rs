@@ -1,6 +1,7 @@
 //! The configuration file: TOML, version 1. Unknown keys are errors; an error names file, line and column, what was found
 //! and what was expected. Holds no secret.
 
+pub mod stores;
 pub mod template;
 pub mod uci;
 pub mod values;
@@ -70,6 +71,9 @@ pub struct Config {
     pub metrics: Option<Metrics>,
     /// Backups that are made by themselves.
     pub backup: Option<Backup>,
+    /// Servers on which new spaces keep events and files.
+    #[serde(default)]
+    pub store: stores::Store,
     /// Spaces hosted here.
     #[serde(default)]
     pub space: Vec<Space>,
@@ -385,6 +389,9 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     {
         let place = text.find("[backup]").unwrap_or(0);
         let message = String::from("found a relative `dir` of backups, expected a path from / on");
+        return Err(at(path, text, place, message));
+    }
+    if let Err((place, message)) = config.store.check() {
         return Err(at(path, text, place, message));
     }
     let mut visible = config.space.iter().filter(|space| space.visible);

@@ -100,6 +100,14 @@ listen = ["127.0.0.1:8080"]
 #dir = "/mnt/usb/warren-backup"
 #every = "daily"
 
+# Where spaces that are made from now on keep messages and files, if not below `state`; only in programs that were built
+# with the features `postgres` and `s3`. Passwords and keys are in files of their own, of mode 0600.
+#[store]
+#events = "postgres:host=/run/postgresql user=warren dbname=warren"
+#password_file = "/etc/warren/postgres.password"
+#[store.files]
+#s3 = {{ endpoint = "https://s3.example.org", bucket = "warren", key_file = "/etc/warren/s3.key" }}
+
 # A space hosted here, one block for each. `visible` tells everybody in the mesh about it.
 #[[space]]
 #id = "garden"

@@ -42,9 +42,21 @@ impl Folders {
 
     /// Removes what a crash left half-done.
     pub fn tidy(&self) -> Result<(), DaemonError> {
+        self.tidy_after(|_| Ok(()))
+    }
+
+    /// The same after something was done for each directory. One for which it fails stays until the next start.
+    pub fn tidy_after(
+        &self,
+        before: impl Fn(&Path) -> Result<(), DaemonError>,
+    ) -> Result<(), DaemonError> {
         for name in self.names()? {
             if name.starts_with(INCOMING) || name.starts_with(REMOVED) {
-                remove_all(&self.0.join(name))?;
+                let path = self.0.join(name);
+                match before(&path) {
+                    Ok(()) => remove_all(&path)?,
+                    Err(error) => log::error!("what was removed is not yet gone: {error}"),
+                }
             }
         }
         Ok(())
@@ -107,12 +119,26 @@ impl Folders {
 
     /// Removes a service. It is gone as soon as its name is.
     pub fn remove(&self, id: &str) -> Result<(), DaemonError> {
+        self.remove_after(id, |_| Ok(()))
+    }
+
+    /// The same after something was done for the directory, once it has lost its name. If that fails, the next start
+    /// tries again.
+    pub fn remove_after(
+        &self,
+        id: &str,
+        before: impl Fn(&Path) -> Result<(), DaemonError>,
+    ) -> Result<(), DaemonError> {
         let gone = self.0.join(format!("{REMOVED}{id}"));
-        remove_all(&gone)?;
+        if gone.exists() {
+            before(&gone)?;
+            remove_all(&gone)?;
+        }
         let path = self.of(id);
         fs::rename(&path, &gone)
             .and_then(|()| File::open(&self.0)?.sync_all())
             .map_err(|error| DaemonError::file("remove", &path, error))?;
+        before(&gone)?;
         remove_all(&gone)
     }
 }

@@ -13,6 +13,7 @@ use warren_mesh::descriptor::{DescriptorError, ServiceAnnouncement};
 use warren_mesh::identity::NodeAddress;
 use warren_mesh::packet::policy::Policy;
 use warren_mesh::service::{ServiceKind, ServiceSigner};
+use warren_space::stores::Stores;
 use warren_space::{FileLimits, Limits, Space, SpaceConfig};
 
 use super::dialer::MeshDialer;
@@ -371,6 +372,38 @@ impl Hosted {
     }
 }
 
+/// What all spaces of this box stand on.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    /// The time.
+    pub clock: WallClock,
+    /// Servers for events and files.
+    pub stores: Arc<Stores>,
+}
+
+impl Ground {
+    /// With these servers.
+    pub fn new(clock: &WallClock, stores: Stores) -> Self {
+        Self {
+            clock: clock.clone(),
+            stores: Arc::new(stores),
+        }
+    }
+
+    /// Removes what the space in a directory has on servers. Blocks.
+    pub fn forget(&self, directory: &std::path::Path) -> Result<(), DaemonError> {
+        forget(directory, &self.stores)
+    }
+}
+
+/// Removes what the space in a directory, that nobody has open, has on servers. Blocks.
+pub fn forget(directory: &std::path::Path, stores: &Stores) -> Result<(), DaemonError> {
+    warren_space::remove_from_servers(directory, stores).map_err(|error| DaemonError::Unusable {
+        path: directory.to_path_buf(),
+        what: error.to_string(),
+    })
+}
+
 /// Opens a space's files. Blocks.
 pub fn open(
     id: &str,
@@ -378,7 +411,7 @@ pub fn open(
     key_file: &std::path::Path,
     record: SpaceRecord,
     configured: bool,
-    clock: &WallClock,
+    ground: &Ground,
 ) -> Result<LocalSpace, DaemonError> {
     let failed = |reason: String| DaemonError::Service {
         what: format!("the space {id}"),
@@ -390,7 +423,7 @@ pub fn open(
     let space = if record.closed {
         None
     } else {
-        Some(open_files(&directory, &service, &record, clock)?)
+        Some(open_files(&directory, &service, &record, ground)?)
     };
     Ok(LocalSpace {
         id: id.to_owned(),
@@ -409,11 +442,11 @@ pub fn open_files(
     directory: &std::path::Path,
     service: &str,
     record: &SpaceRecord,
-    clock: &WallClock,
+    ground: &Ground,
 ) -> Result<Arc<Running>, DaemonError> {
-    let clock = clock.clone();
+    let clock = ground.clock.clone();
     let clock = Arc::new(move || clock.unix_seconds());
-    let config = config(directory, service, record);
+    let config = config(directory, service, record, &ground.stores);
     let opened = match record.home {
         // Nobody lives here yet: whoever really serves it opens it with its people.
         true => Space::open_personal(config, Arc::new(Tenants::default()), clock),
@@ -427,7 +460,12 @@ pub fn open_files(
 }
 
 /// What a space is told.
-pub fn config(directory: &std::path::Path, service: &str, record: &SpaceRecord) -> SpaceConfig {
+pub fn config(
+    directory: &std::path::Path,
+    service: &str,
+    record: &SpaceRecord,
+    stores: &Stores,
+) -> SpaceConfig {
     SpaceConfig {
         dir: directory.to_path_buf(),
         name: record.title.clone(),
@@ -445,6 +483,7 @@ pub fn config(directory: &std::path::Path, service: &str, record: &SpaceRecord) 
                 }
             }
         },
+        stores: stores.clone(),
     }
 }
 

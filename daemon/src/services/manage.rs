@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::folders::{Folders, INCOMING};
-use super::hosted::{self, Door, Hosted, LocalSpace, let_go};
+use super::hosted::{self, Door, Ground, Hosted, LocalSpace, let_go};
 use super::record::{self, FILES_QUOTA_MIB, MEMBER_QUOTA_MIB, QUOTA_MIB, SpaceRecord};
 pub use inside::{InviteWish, PICTURE};
 
-use crate::clock::WallClock;
 use crate::config::values::SpaceId;
 use crate::control::protocol::{
     ControlError, ErrorCode, HostedSpace, NodePapers, Papers, SpaceFigures, SpaceState,
@@ -63,7 +62,7 @@ pub struct Change {
 pub struct Manager {
     hosted: Arc<Hosted>,
     folders: Folders,
-    clock: WallClock,
+    ground: Ground,
     state: PathBuf,
     /// Under which name the page here is opened from elsewhere, for links.
     host: String,
@@ -125,11 +124,11 @@ pub fn find(spaces: &[LocalSpace], name: &str) -> Result<LocalSpace, ControlErro
 
 impl Manager {
     /// For the spaces in `state`; the page here is at `host`.
-    pub fn new(hosted: Arc<Hosted>, state: &Path, clock: &WallClock, host: String) -> Self {
+    pub fn new(hosted: Arc<Hosted>, state: &Path, ground: &Ground, host: String) -> Self {
         Self {
             hosted,
             folders: Folders::new(state.join("spaces")),
-            clock: clock.clone(),
+            ground: ground.clone(),
             state: state.to_path_buf(),
             host,
         }
@@ -171,14 +170,18 @@ impl Manager {
         };
         record.check()?;
         let id = self.free_id(&record.title);
-        let (folders, clock, made, name) =
-            (self.folders.clone(), self.clock.clone(), record, id.clone());
+        let (folders, ground, made, name) = (
+            self.folders.clone(),
+            self.ground.clone(),
+            record,
+            id.clone(),
+        );
         blocking(move || {
             let directory = folders.begin(&name)?;
             let signer = keys::service(&directory.join(SERVICE_KEY))?;
             // Its key and first channel; closed again, because files do not follow when their directory is renamed.
             let service = signer.service().to_string();
-            let space = hosted::open_files(&directory, &service, &made, &clock)?;
+            let space = hosted::open_files(&directory, &service, &made, &ground)?;
             space.space.close();
             drop(space);
             made.save(&directory)
@@ -230,7 +233,12 @@ impl Manager {
         let appeared = self.try_appear(part, id).await;
         if appeared.is_err() {
             let incoming = self.folders.incoming(part);
-            let _ = blocking(move || super::folders::remove_all(&incoming)).await;
+            let ground = self.ground.clone();
+            let _ = blocking(move || {
+                ground.forget(&incoming)?;
+                super::folders::remove_all(&incoming)
+            })
+            .await;
             self.hosted.say().await;
         }
         appeared
@@ -263,7 +271,8 @@ impl Manager {
         } else {
             None
         };
-        let (folders, clock, committed) = (self.folders.clone(), self.clock.clone(), space.clone());
+        let (folders, ground, committed) =
+            (self.folders.clone(), self.ground.clone(), space.clone());
         let part = part.to_owned();
         let opened = blocking(move || {
             folders.commit(&part, &committed.id)?;
@@ -271,9 +280,11 @@ impl Manager {
             if record.closed {
                 return Ok(None);
             }
-            let opened = hosted::open_files(&committed.directory, name, record, &clock);
+            let opened = hosted::open_files(&committed.directory, name, record, &ground);
             if opened.is_err() {
-                folders.remove(&committed.id)?; // or it would be here after the next start
+                // Or it would be here after the next start.
+                ground.forget(&committed.directory)?;
+                folders.remove(&committed.id)?;
             }
             opened.map(Some)
         })
@@ -285,8 +296,12 @@ impl Manager {
                 if let Some(running) = space.space.take() {
                     hosted::let_go(running).await;
                 }
-                let (folders, id) = (self.folders.clone(), space.id);
-                blocking(move || folders.remove(&id)).await?;
+                let (folders, ground) = (self.folders.clone(), self.ground.clone());
+                blocking(move || {
+                    ground.forget(&space.directory)?;
+                    folders.remove(&space.id)
+                })
+                .await?;
                 return Err(error);
             }
         }
@@ -376,7 +391,7 @@ impl Manager {
         } else {
             listener
         };
-        let (changed, clock) = (space.clone(), self.clock.clone());
+        let (changed, ground) = (space.clone(), self.ground.clone());
         let saved = blocking(move || {
             let key = changed.directory.join(SERVICE_KEY);
             if hides {
@@ -389,7 +404,7 @@ impl Manager {
                 &key,
                 changed.record,
                 false,
-                &clock,
+                &ground,
             )
         })
         .await;
@@ -419,8 +434,8 @@ impl Manager {
         if let Some(running) = space.space.take() {
             let_go(running).await;
         }
-        let (folders, id) = (self.folders.clone(), space.id);
-        blocking(move || folders.remove(&id)).await?;
+        let (folders, ground, id) = (self.folders.clone(), self.ground.clone(), space.id);
+        blocking(move || folders.remove_after(&id, |directory| ground.forget(directory))).await?;
         Ok(last)
     }
 
@@ -463,10 +478,10 @@ impl Manager {
         let running = match space.space {
             Some(running) => running,
             None => {
-                let clock = self.clock.clone();
+                let ground = self.ground.clone();
                 blocking(move || {
                     let name = space.name.as_str();
-                    hosted::open_files(&space.directory, name, &space.record, &clock)
+                    hosted::open_files(&space.directory, name, &space.record, &ground)
                 })
                 .await?
             }

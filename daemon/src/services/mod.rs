@@ -21,6 +21,7 @@ use warren_home::{Home, HomeConfig, HomeFigures, ServiceName};
 use warren_mesh::identity::NodeAddress;
 use warren_mesh::packet::policy::Policy;
 use warren_mesh::service::ServiceKind;
+use warren_space::stores::Stores;
 
 use crate::clock::WallClock;
 use crate::config::values::WebAddress;
@@ -33,7 +34,7 @@ use crate::reserve::Reserve;
 use dialer::MeshDialer;
 use directory::Directory;
 use folders::Folders;
-use hosted::{Hosted, LocalSpace};
+use hosted::{Ground, Hosted, LocalSpace};
 pub use listen::Listener;
 use manage::{Manager, SERVICE_KEY};
 use reading::Reading;
@@ -48,6 +49,7 @@ pub struct Prepared {
     space_listeners: Vec<(String, Listener)>,
     web: Vec<(WebAddress, Listener)>,
     tenants: Arc<Tenants>,
+    ground: Option<Ground>,
 }
 
 /// Binds what the configuration names. With TUN the node's address must be there already.
@@ -70,14 +72,16 @@ pub fn bind(config: &Config, address: NodeAddress) -> Result<Prepared, DaemonErr
         space_listeners,
         web,
         tenants: Arc::default(),
+        ground: None,
     })
 }
 
 impl Prepared {
     /// Opens the spaces' files and keys: those of the configuration, then those that commands made. Blocks.
-    pub fn open_spaces(&mut self, config: &Config, clock: &WallClock) -> Result<(), DaemonError> {
+    pub fn open_spaces(&mut self, config: &Config, ground: &Ground) -> Result<(), DaemonError> {
         let folders = Folders::new(config.state.join("spaces"));
-        folders.tidy()?;
+        folders.tidy_after(|directory| ground.forget(directory))?;
+        self.ground = Some(ground.clone());
         for space in &config.space {
             let id = &space.id.get_ref().0;
             let record = SpaceRecord {
@@ -93,7 +97,7 @@ impl Prepared {
                 home: false,
             };
             let key = keys::service_file(&config.state, id);
-            let opened = hosted::open(id, folders.of(id), &key, record, true, clock)?;
+            let opened = hosted::open(id, folders.of(id), &key, record, true, ground)?;
             log::info!("space {id}: {}.warren", opened.name);
             self.spaces.push(opened);
         }
@@ -105,7 +109,7 @@ impl Prepared {
                 continue;
             }
             // One that cannot be opened does not keep the others away from people.
-            match open_made(&folders, &id, clock) {
+            match open_made(&folders, &id, ground) {
                 Ok(opened) => {
                     log::info!("space {id}: {}.warren", opened.name);
                     self.spaces.push(opened);
@@ -115,7 +119,13 @@ impl Prepared {
         }
         if !self.web.is_empty() {
             let name = &config.name.0;
-            match relay::open(&config.state, name, &self.spaces, &self.tenants, clock) {
+            match relay::open(
+                &config.state,
+                name,
+                &self.spaces,
+                &self.tenants,
+                &ground.clock,
+            ) {
                 Ok(opened) => {
                     log::info!("people of this home write at {}.warren", opened.name);
                     self.spaces.push(opened);
@@ -191,9 +201,16 @@ impl Prepared {
             }
             home = Some(opened);
         }
+        let ground = self
+            .ground
+            .unwrap_or_else(|| Ground::new(clock, Stores::default()));
         Ok(Services {
-            reading: Reading::new(config.state.join("home"), Reserve::of(&config.state)),
-            manager: Manager::new(Arc::clone(&hosted), &config.state, clock, host(config)),
+            reading: Reading::new(
+                config.state.join("home"),
+                Reserve::of(&config.state),
+                Arc::clone(&ground.stores),
+            ),
+            manager: Manager::new(Arc::clone(&hosted), &config.state, &ground, host(config)),
             sites,
             hosted,
             home,
@@ -203,11 +220,11 @@ impl Prepared {
 }
 
 /// Opens a space that a command made. One whose events cannot be opened is still one of this box.
-fn open_made(folders: &Folders, id: &str, clock: &WallClock) -> Result<LocalSpace, DaemonError> {
+fn open_made(folders: &Folders, id: &str, ground: &Ground) -> Result<LocalSpace, DaemonError> {
     let directory = folders.of(id);
     let record = SpaceRecord::load(&directory)?.ok_or_else(|| DaemonError::missing(&directory))?;
     let key = directory.join(SERVICE_KEY);
-    match hosted::open(id, directory.clone(), &key, record.clone(), false, clock) {
+    match hosted::open(id, directory.clone(), &key, record.clone(), false, ground) {
         Ok(opened) => Ok(opened),
         Err(error) => {
             log::error!("{error}");

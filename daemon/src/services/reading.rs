@@ -1,13 +1,14 @@
 //! All of a space or of the home as streams, for exports and backups. Each runs on a thread of its own and waits for its
 //! reader; there are few at a time.
 
-use std::io::Read;
-use std::path::PathBuf;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warren_space::export::{Exported, Extras, Tree};
+use warren_space::stores::Stores;
 
 use super::manage::Reader;
 use crate::control::protocol::{CHUNK_MAX, ControlError, ErrorCode, EventLine, FileLine};
@@ -25,7 +26,11 @@ pub struct Reading {
     slots: Arc<Semaphore>,
     home: PathBuf,
     reserve: Reserve,
+    stores: Arc<Stores>,
 }
+
+/// Opens files where they are read: that may take a question to a server.
+pub type Opener = Box<dyn FnOnce() -> io::Result<Box<dyn Extras>> + Send>;
 
 /// Where the bytes of a stream go.
 struct Out {
@@ -72,12 +77,13 @@ impl Out {
 }
 
 impl Reading {
-    /// With the home's files in this directory.
-    pub fn new(home: PathBuf, reserve: Reserve) -> Self {
+    /// With the home's files in this directory, and the servers that have the files of spaces.
+    pub fn new(home: PathBuf, reserve: Reserve, stores: Arc<Stores>) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(STREAMS_MAX)),
             home,
             reserve,
+            stores,
         }
     }
 
@@ -134,14 +140,21 @@ impl Reading {
     }
 
     /// The home's own files.
-    pub fn home(&self) -> Box<dyn Extras> {
-        Box::new(Tree::new(self.home.clone()))
+    pub fn home(&self) -> Opener {
+        let home = self.home.clone();
+        Box::new(move || Ok(Box::new(Tree::new(home))))
+    }
+
+    /// Those of the space in a directory.
+    pub fn space(&self, directory: PathBuf) -> Opener {
+        let stores = Arc::clone(&self.stores);
+        Box::new(move || extras_of(&directory, &stores))
     }
 
     /// All of these files: [`FileLine`]s.
-    pub fn files(&self, extras: Box<dyn Extras>) -> Result<Reply, ControlError> {
+    pub fn files(&self, extras: Opener) -> Result<Reply, ControlError> {
         self.start(move |out| {
-            let found = match extras.list() {
+            let found = match extras().and_then(|extras| extras.list()) {
                 Ok(found) => found,
                 Err(error) => return out.fail(error),
             };
@@ -157,9 +170,9 @@ impl Reading {
     }
 
     /// One of these files.
-    pub fn file(&self, extras: Box<dyn Extras>, name: String) -> Result<Reply, ControlError> {
+    pub fn file(&self, extras: Opener, name: String) -> Result<Reply, ControlError> {
         self.start(move |out| {
-            let mut file = match extras.open(&name) {
+            let mut file = match extras().and_then(|extras| extras.open(&name)) {
                 Ok(Some(file)) => file,
                 Ok(None) => return out.send(Err(ControlError::new(ErrorCode::NotFound, name))),
                 Err(error) => return out.fail(error),
@@ -177,6 +190,7 @@ impl Reading {
 }
 
 /// The files that are kept beside the events of the space in a directory.
-pub fn extras_of(directory: &std::path::Path) -> Box<dyn Extras> {
-    Box::new(Tree::new(directory.join("files")))
+pub fn extras_of(directory: &Path, stores: &Stores) -> io::Result<Box<dyn Extras>> {
+    warren_space::export::files_of(directory, stores)
+        .map_err(|error| io::Error::other(error.to_string()))
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use nostr::key::PublicKey;
 use warren_home::{Home, ServiceName};
+use warren_space::stores::Stores;
 use warren_space::{Residents, Space};
 
 use super::folders::Folders;
@@ -84,7 +85,7 @@ pub fn open(
     let service = signer.service().to_string();
     let wall = clock.clone();
     let space = Space::open_personal(
-        hosted::config(&directory, &service, &record),
+        hosted::config(&directory, &service, &record, &Stores::default()),
         Arc::clone(tenants) as Arc<dyn Residents>,
         Arc::new(move || wall.unix_seconds()),
     )

@@ -374,7 +374,7 @@ impl Visitor for Import<'_> {
     }
 
     fn file(&mut self, name: &str, bytes: &mut dyn Read) -> Result<(), DaemonError> {
-        match &self.incoming {
+        match &mut self.incoming {
             Some(incoming) => incoming.file(name, bytes),
             None => Ok(()),
         }

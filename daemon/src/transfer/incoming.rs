@@ -7,7 +7,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use warren_mesh::service::ServiceKey;
-use warren_space::export::{ImportError, Importer};
+use warren_space::export::{Extras, ImportError, Importer};
+use warren_space::stores::Stores;
 
 use crate::config::{self, Config};
 use crate::control::client;
@@ -25,6 +26,7 @@ use crate::{keys, privileges, store};
 #[derive(Debug)]
 pub struct Place {
     config: Config,
+    stores: Stores,
     /// Held while no daemon runs.
     lock: Option<File>,
 }
@@ -40,14 +42,24 @@ impl Place {
             Err(DaemonError::NotRunning { .. }) => Some(lock(&config)?),
             Err(error) => return Err(error),
         };
-        Ok(Self { config, lock })
+        let stores = config.store.load()?;
+        Ok(Self {
+            config,
+            stores,
+            lock,
+        })
     }
 
     /// The same while its daemon does not run; an error if it does.
     pub fn at_rest(config: &Path) -> Result<Self, DaemonError> {
         let config = config::load(config)?;
         let lock = Some(lock(&config)?);
-        Ok(Self { config, lock })
+        let stores = config.store.load()?;
+        Ok(Self {
+            config,
+            stores,
+            lock,
+        })
     }
 
     /// Its state directory.
@@ -108,7 +120,6 @@ fn lock(config: &Config) -> Result<File, DaemonError> {
 }
 
 /// See the module. Dropped before its end, it leaves nothing.
-#[derive(Debug)]
 pub struct Incoming<'a> {
     place: &'a Place,
     from: PathBuf,
@@ -116,14 +127,26 @@ pub struct Incoming<'a> {
     directory: PathBuf,
     record: SpaceRecord,
     importer: Option<Importer>,
+    extras: Option<Box<dyn Extras>>,
     finished: bool,
+}
+
+impl std::fmt::Debug for Incoming<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Incoming")
+            .field("directory", &self.directory)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Drop for Incoming<'_> {
     fn drop(&mut self) {
         if !self.finished {
             self.importer = None;
-            let _ = remove_all(&self.directory);
+            self.extras = None;
+            // What cannot be removed now goes at the daemon's next start.
+            let _ = hosted::forget(&self.directory, &self.place.stores)
+                .and_then(|()| remove_all(&self.directory));
         }
     }
 }
@@ -159,12 +182,18 @@ impl<'a> Incoming<'a> {
             directory,
             record,
             importer: None,
+            extras: None,
             finished: false,
         };
         let directory = &incoming.directory;
         store::create(&directory.join(SERVICE_KEY), papers.service_key.as_bytes())?;
         store::create(&directory.join(SPACE_KEY), papers.space_key.as_bytes())?;
-        let config = hosted::config(directory, &service.to_string(), &incoming.record);
+        let config = hosted::config(
+            directory,
+            &service.to_string(),
+            &incoming.record,
+            &place.stores,
+        );
         let importer = Importer::begin(config, warren_space::system_clock());
         incoming.importer = Some(importer.map_err(|error| incoming.unusable(&error))?);
         Ok(incoming)
@@ -190,14 +219,20 @@ impl<'a> Incoming<'a> {
     }
 
     /// The next file.
-    pub fn file(&self, name: &str, bytes: &mut dyn Read) -> Result<(), DaemonError> {
+    pub fn file(&mut self, name: &str, bytes: &mut dyn Read) -> Result<(), DaemonError> {
         let path = self.directory.join("files").join(name);
-        extras_of(&self.directory)
-            .put(name, bytes)
-            .map_err(|error| DaemonError::file("write", &path, error))
+        let failed = |error| DaemonError::file("write", &path, error);
+        let extras = match self.extras.take() {
+            Some(extras) => extras,
+            None => extras_of(&self.directory, &self.place.stores).map_err(failed)?,
+        };
+        let put = extras.put(name, bytes).map_err(failed);
+        self.extras = Some(extras);
+        put
     }
 
     fn close(&mut self) -> Result<(), DaemonError> {
+        self.extras = None;
         if let Some(importer) = self.importer.take() {
             importer.finish().map_err(|error| self.unusable(&error))?;
         }

@@ -84,6 +84,12 @@ impl Account {
             version: u32,
         }
         let head: Head = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        if head.version > VERSION {
+            return Err(format!(
+                "a newer program wrote it (version {}, this one knows {VERSION}); install that one again",
+                head.version
+            ));
+        }
         if head.version != VERSION {
             return Err(format!(
                 "version {} is not known here, only {VERSION}",

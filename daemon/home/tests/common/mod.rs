@@ -36,6 +36,7 @@ pub fn open_space_at(dir: &Path, service: &str) -> Arc<Space> {
         service: service.into(),
         owner: None,
         limits: warren_space::Limits::default(),
+        stores: warren_space::stores::Stores::default(),
     };
     Space::open(config, warren_space::system_clock()).unwrap()
 }

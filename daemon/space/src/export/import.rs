@@ -8,7 +8,6 @@ use nostr::event::{Event, EventId};
 
 use crate::config::{Clock, SpaceConfig};
 use crate::core::Core;
-use crate::disk::Directory;
 use crate::error::SpaceError;
 use crate::files::BlobError;
 use crate::groups::{Groups, kinds};
@@ -16,7 +15,7 @@ use crate::ingest::{self, told_channel};
 use crate::keyfile;
 use crate::record::{ChannelId, StoredEvent};
 use crate::space;
-use crate::store::{EmbeddedStore, StoreError};
+use crate::store::StoreError;
 
 /// Events that are made safe at once, and bytes after which they are.
 const BATCH_EVENTS: usize = 512;
@@ -76,14 +75,13 @@ impl std::fmt::Debug for Importer {
 impl Importer {
     /// Begins in `config.dir`, where nothing but the space's key file is. Blocks, as all of this does.
     pub fn begin(config: SpaceConfig, clock: Clock) -> Result<Self, ImportError> {
-        let journal = config.dir.join("journal");
-        let disk = Directory::open(&journal).map_err(ImportError::Disk)?;
+        let place = space::find_place(&config)?;
         let keys = keyfile::open(&config.dir.join("space.key"))?;
-        let store = EmbeddedStore::open(Arc::new(disk), &config.dir.join("index.sqlite"))?;
-        let files = space::open_files(&config)?;
+        let store = space::open_events(&config, &place)?;
+        let files = space::open_files(&config, &place)?;
         let groups = Groups::new(keys.public_key());
         Ok(Self {
-            core: Core::new(config, clock, keys, Box::new(store), files, groups, None),
+            core: Core::new(config, clock, keys, store, files, groups, None),
             batch: Vec::new(),
             bytes: 0,
             ids: HashSet::new(),
@@ -167,6 +165,7 @@ impl Importer {
     pub fn finish(mut self) -> Result<u64, ImportError> {
         self.flush()?;
         self.core.store.maintain()?;
+        self.core.store.close();
         self.core.files.take_rights().map_err(|error| match error {
             BlobError::Disk(error) => ImportError::Disk(error),
             other => ImportError::Disk(std::io::Error::other(other.to_string())),

@@ -9,12 +9,32 @@ mod import;
 
 use crate::error::SpaceError;
 use crate::files::BlobError;
+#[cfg(feature = "s3")]
+use crate::files::{ObjectExtras, Objects};
 use crate::ingest::told_channel;
 use crate::record::{ChannelId, StoredEvent};
 use crate::space::Space;
+use crate::stores::{Place, Stores};
 
 pub use extras::{Extra, Extras, Tree, is_extra_name};
 pub use import::{ImportError, Importer};
+
+/// The files that are kept beside the events of the space in a directory, wherever they are.
+pub fn files_of(
+    directory: &std::path::Path,
+    stores: &Stores,
+) -> Result<Box<dyn Extras>, SpaceError> {
+    let files = directory.join("files");
+    let place = Place::read_in(directory)?;
+    #[cfg(feature = "s3")]
+    if let Some(server) = place.s3(stores)? {
+        let objects = Objects::open(server, &place.name, &files);
+        let objects = objects.map_err(|error| SpaceError::Store(error.to_string()))?;
+        return Ok(Box::new(ObjectExtras::new(objects, &files)));
+    }
+    place.s3(stores)?;
+    Ok(Box::new(Tree::new(files)))
+}
 
 /// One event as it leaves a space.
 #[derive(Debug, Clone, PartialEq, Eq)]

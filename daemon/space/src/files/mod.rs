@@ -51,6 +51,8 @@ use refusal::Refusal;
 use resume::Turn;
 
 pub use blobs::{BlobError, FileHash};
+#[cfg(feature = "s3")]
+pub use blobs::{ObjectExtras, Objects};
 pub use picture::{PICTURE_BYTES, PictureError, keep_picture, kind_of as picture_kind};
 pub use routes::respond;
 
@@ -91,12 +93,28 @@ pub struct Files {
 impl Files {
     /// Opens the files on a disk, with their tables at a path.
     pub fn open(disk: Arc<dyn Disk>, tables: &Path, limits: FileLimits) -> Result<Self, BlobError> {
+        Ok(Self::new(EmbeddedBlobs::open(disk, tables)?, limits))
+    }
+
+    /// The same with whole files on an S3 store; the disk has what is not whole yet.
+    #[cfg(feature = "s3")]
+    pub fn open_with(
+        disk: Arc<dyn Disk>,
+        tables: &Path,
+        objects: Objects,
+        limits: FileLimits,
+    ) -> Result<Self, BlobError> {
+        let blobs = EmbeddedBlobs::open_with(disk, tables, objects)?;
+        Ok(Self::new(blobs, limits))
+    }
+
+    fn new(blobs: EmbeddedBlobs, limits: FileLimits) -> Self {
         let rate = Rate {
             per_second: f64::from(limits.changes_per_minute) / 60.0,
             burst: f64::from(limits.change_burst),
         };
-        Ok(Self {
-            blobs: Box::new(EmbeddedBlobs::open(disk, tables)?),
+        Self {
+            blobs: Box::new(blobs),
             reserved: Mutex::default(),
             rates: Mutex::new(People::new(rate)),
             transfers: Places::new(&limits),
@@ -104,7 +122,7 @@ impl Files {
             fetcher: Mutex::default(),
             gate: RwLock::new(()),
             limits,
-        })
+        }
     }
 
     /// By which way files of other spaces are reached; `None`: none are.

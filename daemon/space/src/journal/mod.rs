@@ -125,6 +125,13 @@ impl Journal {
                     file.read_at(&mut bytes, 0)
                         .map(|()| Header::decode(&bytes))?
                 };
+                if let Some(version) = Header::later_version(&bytes) {
+                    // Its events must not be taken for lost, nor its end for torn.
+                    let what = format!(
+                        "a newer program wrote {name} (version {version}); install that one again"
+                    );
+                    return Err(io::Error::new(io::ErrorKind::Unsupported, what));
+                }
                 match header.filter(|header| header.number == number) {
                     Some(header) => {
                         segments.insert(

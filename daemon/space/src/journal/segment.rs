@@ -64,6 +64,14 @@ impl Header {
         let header = Self { number, generation };
         (header.encode() == *bytes).then_some(header)
     }
+
+    /// The version of a header that is whole and of a later version than this program knows.
+    pub fn later_version(bytes: &[u8]) -> Option<u16> {
+        let bytes: &[u8; HEADER_BYTES as usize] = bytes.first_chunk()?;
+        let version = u16::from_be_bytes(*bytes[8..].first_chunk()?);
+        let is_whole = bytes[..8] == MAGIC && checksum(&bytes[..28]) == bytes[28..];
+        (is_whole && version > VERSION).then_some(version)
+    }
 }
 
 /// What a record is.

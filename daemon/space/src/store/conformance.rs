@@ -22,6 +22,14 @@ fn embedded(dir: &Path) -> EmbeddedStore {
     .unwrap()
 }
 
+/// A store on the server of these tests, with nothing in it.
+#[cfg(feature = "postgres")]
+fn on_postgres() -> super::PostgresStore {
+    use super::postgres::tests::{at, new_schema};
+    let server = crate::testing::servers::PostgresServer::shared();
+    super::PostgresStore::open(&at(server), &new_schema()).unwrap()
+}
+
 fn stored(person: u8, kind: u16, at: u64, tags: &[&[&str]], content: &str) -> Arc<StoredEvent> {
     let event = Person::new(person).event(kind, at, tags, content);
     let id = crate::record::tag_values(&event, "h")
@@ -129,6 +137,8 @@ fn every_store_keeps_finds_and_erases() {
     let dir = tempfile::tempdir().unwrap();
     basics(&MemoryStore::default());
     basics(&embedded(dir.path()));
+    #[cfg(feature = "postgres")]
+    basics(&on_postgres());
 }
 
 #[test]
@@ -136,6 +146,8 @@ fn every_store_keeps_the_newest_version_only() {
     let dir = tempfile::tempdir().unwrap();
     replaceables(&MemoryStore::default());
     replaceables(&embedded(dir.path()));
+    #[cfg(feature = "postgres")]
+    replaceables(&on_postgres());
 }
 
 fn searches(store: &dyn Store) {
@@ -206,6 +218,8 @@ fn nip50_every_store_finds_words() {
     let dir = tempfile::tempdir().unwrap();
     searches(&MemoryStore::default());
     searches(&embedded(dir.path()));
+    #[cfg(feature = "postgres")]
+    searches(&on_postgres());
 }
 
 /// One thing that happens to a store.
@@ -318,48 +332,104 @@ fn filter() -> impl Strategy<Value = Filter> {
         })
 }
 
+/// A store that can be closed and opened again.
+trait Place {
+    fn open(&self) -> Box<dyn Store>;
+    fn lose_index(&self) {}
+}
+
+impl Place for tempfile::TempDir {
+    fn open(&self) -> Box<dyn Store> {
+        Box::new(embedded(self.path()))
+    }
+
+    fn lose_index(&self) {
+        super::index::Index::remove(&self.path().join("index.sqlite"));
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl Place for String {
+    fn open(&self) -> Box<dyn Store> {
+        let server = super::postgres::tests::at(crate::testing::servers::PostgresServer::shared());
+        Box::new(super::PostgresStore::open(&server, self).unwrap())
+    }
+}
+
+fn answers_as_the_plain_one(
+    place: &dyn Place,
+    steps: Vec<Step>,
+    filters: &[Filter],
+    page: usize,
+) -> Result<(), TestCaseError> {
+    let plain = MemoryStore::default();
+    let mut store = place.open();
+    let mut added: Vec<EventId> = Vec::new();
+    for (n, step) in steps.into_iter().enumerate() {
+        match step {
+            Step::Add {
+                person,
+                kind,
+                at,
+                topic,
+                channel,
+                words,
+            } => {
+                let (topic, channel) = (format!("topic{topic}"), format!("channel{channel}"));
+                let tags: &[&[&str]] = &[&["h", &channel], &["t", &topic], &["d", &topic]];
+                let event = stored(person, kind, at, tags, &content(kind, words, n));
+                added.push(event.event.id);
+                plain.append(&[Arc::clone(&event)], &[]).unwrap();
+                store.append(&[event], &[]).unwrap();
+            }
+            Step::Erase(which) if !added.is_empty() => {
+                let id = added[which % added.len()];
+                plain.append(&[], &[id]).unwrap();
+                prop_assert!(store.append(&[], &[id]).unwrap().erased);
+            }
+            Step::Erase(_) => {}
+            Step::Maintain => store.maintain().unwrap(),
+            Step::Reopen | Step::LoseIndex => {
+                drop(store);
+                if matches!(step, Step::LoseIndex) {
+                    place.lose_index();
+                }
+                store = place.open();
+            }
+        }
+    }
+    for filter in filters {
+        for without in [&[][..], &[channel("channel1")][..]] {
+            prop_assert_eq!(
+                all(&*store, filter, without, 0, page),
+                all(&plain, filter, without, 0, 1000)
+            );
+        }
+    }
+    prop_assert_eq!(walked(&*store), walked(&plain));
+    store.maintain().unwrap();
+    prop_assert_eq!(store.stats().events, plain.stats().events);
+    for id in &added {
+        prop_assert_eq!(store.get(id).unwrap(), plain.get(id).unwrap());
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_embedded_store_answers_as_the_plain_one_whatever_happened(steps in prop::collection::vec(step(), 1..60), filters in prop::collection::vec(filter(), 8), page in 1usize..7) {
-        let dir = tempfile::tempdir().unwrap();
-        let plain = MemoryStore::default();
-        let mut store = embedded(dir.path());
-        let mut added: Vec<EventId> = Vec::new();
-        for (n, step) in steps.into_iter().enumerate() {
-            match step {
-                Step::Add { person, kind, at, topic, channel, words } => {
-                    let (topic, channel) = (format!("topic{topic}"), format!("channel{channel}"));
-                    let event = stored(person, kind, at, &[&["h", &channel], &["t", &topic], &["d", &topic]], &content(kind, words, n));
-                    added.push(event.event.id);
-                    plain.append(&[Arc::clone(&event)], &[]).unwrap();
-                    store.append(&[event], &[]).unwrap();
-                }
-                Step::Erase(which) if !added.is_empty() => {
-                    let id = added[which % added.len()];
-                    plain.append(&[], &[id]).unwrap();
-                    prop_assert!(store.append(&[], &[id]).unwrap().erased);
-                }
-                Step::Erase(_) => {}
-                Step::Maintain => store.maintain().unwrap(),
-                Step::Reopen | Step::LoseIndex => {
-                    drop(store);
-                    if matches!(step, Step::LoseIndex) {
-                        super::index::Index::remove(&dir.path().join("index.sqlite"));
-                    }
-                    store = embedded(dir.path());
-                }
-            }
-        }
-        for filter in &filters {
-            for without in [&[][..], &[channel("channel1")][..]] {
-                prop_assert_eq!(all(&store, filter, without, 0, page), all(&plain, filter, without, 0, 1000));
-            }
-        }
-        prop_assert_eq!(walked(&store), walked(&plain));
-        for id in &added {
-            prop_assert_eq!(store.get(id).unwrap(), plain.get(id).unwrap());
-        }
+        answers_as_the_plain_one(&tempfile::tempdir().unwrap(), steps, &filters, page)?;
+    }
+}
+
+#[cfg(feature = "postgres")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn postgresql_answers_as_the_plain_one_whatever_happened(steps in prop::collection::vec(step(), 1..60), filters in prop::collection::vec(filter(), 8), page in 1usize..7) {
+        answers_as_the_plain_one(&super::postgres::tests::new_schema(), steps, &filters, page)?;
     }
 }

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Query;
 use super::index_search::{self, Found, Pending};
-use super::index_sql::Plan;
+use super::index_sql::{COLUMNS, Plan};
 use super::tail::{Waiting, address, first_eight, newer};
 use crate::journal::{Position, Written};
 use crate::record::{ChannelId, StoredEvent};
@@ -82,7 +82,7 @@ pub fn channel_number(channel: &ChannelId) -> i64 {
 }
 
 /// The numbers of an event's indexed tags: single letters, first value (NIP-01).
-fn tag_numbers(event: &Event) -> impl Iterator<Item = i64> {
+pub fn tag_numbers(event: &Event) -> impl Iterator<Item = i64> {
     event.tags.iter().filter_map(|tag| {
         Some(tag_number(
             tag.single_letter_tag()?.as_char(),
@@ -335,7 +335,7 @@ impl Index {
         });
         let mut best = std::collections::BTreeSet::new();
         for value in values {
-            let mut statement = self.connection.prepare(&plan.statement(value))?;
+            let mut statement = self.connection.prepare(&plan.statement(COLUMNS, value))?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
                 let created_at: i64 = row.get(0)?;

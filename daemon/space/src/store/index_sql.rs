@@ -1,4 +1,4 @@
-//! How a filter becomes SQL over the index's numbers. Only numbers ever get into the text, never foreign words.
+//! How a filter becomes SQL over the index's numbers, for SQLite and PostgreSQL. Only numbers ever get into the text, never foreign words.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -7,6 +7,9 @@ use nostr::filter::{Filter, SingleLetterTag};
 
 use super::Query;
 use super::index::{channel_number, number, tag_number};
+
+/// What the embedded index is asked for.
+pub const COLUMNS: &str = "e.created_at, e.id8, e.segment, e.offset";
 
 /// One statement for each value of the list that narrows the question most; together they hold the answer.
 pub struct Plan {
@@ -41,7 +44,7 @@ impl Plan {
         } else if let Some(kinds) = &kinds {
             (" FROM events e WHERE e.kind = ", Some(kinds.clone()))
         } else {
-            (" FROM events e WHERE 1", None)
+            (" FROM events e WHERE true", None)
         };
         let time = if head.contains("tags t") {
             "t.created_at"
@@ -65,12 +68,9 @@ impl Plan {
     }
 
     /// The statement for one driving value.
-    pub fn statement(&self, value: Option<i64>) -> String {
+    pub fn statement(&self, columns: &str, value: Option<i64>) -> String {
         let value = value.map(|value| value.to_string()).unwrap_or_default();
-        format!(
-            "SELECT e.created_at, e.id8, e.segment, e.offset{}{value}{}",
-            self.head, self.rest
-        )
+        format!("SELECT {columns}{}{value}{}", self.head, self.rest)
     }
 }
 
@@ -120,7 +120,7 @@ pub fn conditions(query: &Query<'_>, driving: Option<SingleLetterTag>, time: &st
     }
     if !query.without.is_empty() {
         let channels: Vec<i64> = query.without.iter().map(channel_number).collect();
-        out.push_str(" AND (e.channel8 IS NULL OR NOT (1");
+        out.push_str(" AND (e.channel8 IS NULL OR NOT (true");
         one_of(&mut out, "e.channel8", &channels);
         out.push_str("))");
     }

@@ -4,11 +4,15 @@
 #[cfg(test)]
 mod conformance;
 mod embedded;
+#[cfg(test)]
+pub mod fixtures;
 mod index;
 mod index_search;
 mod index_sql;
 #[cfg(test)]
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(test)]
 mod power_loss;
 #[cfg(test)]
@@ -23,6 +27,8 @@ use nostr::filter::Filter;
 use crate::record::{ChannelId, StoredEvent};
 
 pub use embedded::EmbeddedStore;
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresStore, parse_address as parse_postgres};
 
 /// Why a store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +42,9 @@ pub enum StoreError {
     /// Bytes of the journal that are no event.
     #[error("the journal: {0}")]
     Record(#[from] crate::record::RecordError),
+    /// A server that keeps the events.
+    #[error("the server of the events: {0}")]
+    Server(String),
 }
 
 /// Where the answer to a filter goes on: behind the event of this date and id.
@@ -144,4 +153,7 @@ pub trait Store: Send + Sync {
 
     /// How much there is.
     fn stats(&self) -> Stats;
+
+    /// Lets go of what another life of the space could not have at the same time. Every call after this fails.
+    fn close(&self) {}
 }

@@ -46,6 +46,7 @@ impl TestSpace {
             service: SERVICE.into(),
             owner: None,
             limits: Limits::default(),
+            stores: warren_space::stores::Stores::default(),
         };
         change(&mut config);
         let mut this = Self {

@@ -79,7 +79,7 @@ impl Manager {
         }
         let expires = wish
             .days
-            .map(|days| self.clock.unix_seconds() + u64::from(days) * DAY);
+            .map(|days| self.ground.clock.unix_seconds() + u64::from(days) * DAY);
         let options = json!({
             "uses": wish.uses,
             "expiration": expires,

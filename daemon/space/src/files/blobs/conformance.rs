@@ -10,11 +10,11 @@ use super::{BlobError, Blobs, EmbeddedBlobs, FileHash, Report, Right, Sweep, Upl
 use crate::disk::{Directory, Disk, DiskFile};
 use crate::testing::{Person, channel};
 
-fn hash_of(bytes: &[u8]) -> FileHash {
+pub fn hash_of(bytes: &[u8]) -> FileHash {
     FileHash::from_bytes(Sha256::digest(bytes).into())
 }
 
-fn right(bytes: &[u8], person: &Person, into: Option<&str>, uploaded: u64) -> Right {
+pub fn right(bytes: &[u8], person: &Person, into: Option<&str>, uploaded: u64) -> Right {
     Right {
         hash: hash_of(bytes),
         size: bytes.len() as u64,
@@ -25,7 +25,7 @@ fn right(bytes: &[u8], person: &Person, into: Option<&str>, uploaded: u64) -> Ri
     }
 }
 
-fn key(right: &Right) -> UploadKey {
+pub fn key(right: &Right) -> UploadKey {
     UploadKey {
         uploader: right.uploader,
         hash: right.hash,
@@ -33,7 +33,7 @@ fn key(right: &Right) -> UploadKey {
     }
 }
 
-fn put(blobs: &dyn Blobs, bytes: &[u8], right: &Right) {
+pub fn put(blobs: &dyn Blobs, bytes: &[u8], right: &Right) {
     let mut draft = blobs.draft().unwrap();
     for part in bytes.chunks(7) {
         draft.write(part).unwrap();
@@ -42,7 +42,7 @@ fn put(blobs: &dyn Blobs, bytes: &[u8], right: &Right) {
     draft.publish(right).unwrap();
 }
 
-fn read(blobs: &dyn Blobs, right: &Right) -> Option<Vec<u8>> {
+pub fn read(blobs: &dyn Blobs, right: &Right) -> Option<Vec<u8>> {
     let content = blobs.open(&right.hash).unwrap()?;
     let mut bytes = vec![0; usize::try_from(right.size).unwrap()];
     content.read_at(&mut bytes, 0).unwrap();
@@ -61,12 +61,12 @@ fn uploads(blobs: &dyn Blobs, person: &Person) -> Vec<(FileHash, u64)> {
 }
 
 /// A store that can be closed and opened again.
-trait Place {
+pub trait Place {
     fn open(&self) -> Box<dyn Blobs>;
 }
 
 /// The suite. `place` is empty.
-fn conforms(place: &dyn Place) {
+pub fn conforms(place: &dyn Place) {
     let (ann, ben) = (Person::new(1), Person::new(2));
     let blobs = place.open();
 
@@ -447,4 +447,91 @@ fn no_buffer_grows_with_the_file() {
     assert_eq!(draft.hash().unwrap(), film.hash);
     draft.publish(&film).unwrap();
     assert_eq!(place.disk.state.largest.load(Ordering::Relaxed), 64 * 1024);
+}
+
+/// Tables of every version that was released, with a file, its rights and an unfinished upload.
+#[test]
+fn tables_of_every_released_version_open_and_give_the_same_files() {
+    for version in ["files-1"] {
+        let place = OnDisk::new();
+        let from = std::path::Path::new(crate::store::fixtures::FOLDER).join(version);
+        std::fs::copy(
+            from.join("files.sqlite"),
+            place.dir.path().join("files.sqlite"),
+        )
+        .unwrap();
+        for entry in std::fs::read_dir(from.join("files")).unwrap() {
+            let entry = entry.unwrap();
+            let to = place.dir.path().join("files").join(entry.file_name());
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+        let blobs = place.open();
+        let (ann, ben) = (Person::new(1), Person::new(2));
+        let public = right(b"a picture of a cat", &ann, None, 10);
+        let private = right(b"a picture of a cat", &ben, Some("garden"), 11);
+        assert_eq!(
+            blobs.rights(&public.hash).unwrap(),
+            [public.clone(), private]
+        );
+        assert_eq!(
+            read(&*blobs, &public).as_deref(),
+            Some(b"a picture of a cat".as_slice())
+        );
+        let film = right(b"a long film", &ben, None, 12);
+        let unfinished = blobs.unfinished(&key(&film)).unwrap().unwrap();
+        assert_eq!((unfinished.kept, unfinished.size), (6, 11));
+        let mut draft = blobs.resume(&key(&film), 11, "video/mp4", 13).unwrap();
+        draft.write(b" film").unwrap();
+        draft.publish(&film).unwrap();
+        assert_eq!(
+            read(&*blobs, &film).as_deref(),
+            Some(b"a long film".as_slice())
+        );
+        assert_eq!(blobs.reports().unwrap().len(), 1);
+        assert_eq!(blobs.total().files, 2);
+    }
+}
+
+/// Writes the fixture of the version of today: `cargo test ... -- --ignored write_the_fixture_of_files`.
+#[test]
+#[ignore = "makes the fixture of a new version"]
+fn write_the_fixture_of_files() {
+    let dir = std::path::Path::new(crate::store::fixtures::FOLDER).join("files-1");
+    let disk = Directory::open(&dir.join("files")).unwrap();
+    let blobs = EmbeddedBlobs::open(Arc::new(disk), &dir.join("files.sqlite")).unwrap();
+    let (ann, ben) = (Person::new(1), Person::new(2));
+    let cat = b"a picture of a cat".as_slice();
+    let public = right(cat, &ann, None, 10);
+    put(&blobs, cat, &public);
+    put(&blobs, cat, &right(cat, &ben, Some("garden"), 11));
+    let film = right(b"a long film", &ben, None, 12);
+    let mut draft = blobs.resume(&key(&film), 11, "video/mp4", 12).unwrap();
+    draft.write(b"a long").unwrap();
+    draft.keep(12).unwrap();
+    drop(draft);
+    let report = Report {
+        hash: public.hash,
+        event_id: [1; 32],
+        reporter: ben.key(),
+        event: "{}".into(),
+    };
+    blobs.report(&report, 9, 9).unwrap();
+    blobs.close();
+}
+
+#[test]
+fn tables_that_a_newer_program_made_are_refused_and_stay_as_they_are() {
+    let place = OnDisk::new();
+    let note = right(b"a note", &Person::new(1), None, 1);
+    put(&*place.open(), b"a note", &note);
+    let tables = place.dir.path().join("files.sqlite");
+    let version = |version: u32| {
+        let tables = rusqlite::Connection::open(&tables).unwrap();
+        tables.pragma_update(None, "user_version", version).unwrap();
+    };
+    version(2);
+    let error = place.try_open().err().unwrap().to_string();
+    assert!(error.contains("a newer program"), "{error}");
+    version(1);
+    assert!(read(&*place.open(), &note).is_some());
 }

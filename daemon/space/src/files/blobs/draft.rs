@@ -96,7 +96,8 @@ impl Draft for EmbeddedDraft {
             self.file.set_len(self.length)?;
         }
         self.file.sync()?;
-        self.inner.publish(&self.name, right, self.unfinished)?;
+        self.inner
+            .publish(&*self.file, &self.name, right, self.unfinished)?;
         self.published = true;
         Ok(())
     }

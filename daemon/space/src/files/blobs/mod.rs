@@ -5,6 +5,8 @@
 mod conformance;
 mod draft;
 mod embedded;
+#[cfg(feature = "s3")]
+mod s3;
 mod tables;
 pub mod travel;
 
@@ -16,6 +18,8 @@ use nostr::key::PublicKey;
 use crate::record::ChannelId;
 
 pub use embedded::EmbeddedBlobs;
+#[cfg(feature = "s3")]
+pub use s3::{ObjectExtras, Objects};
 
 /// The SHA-256 of a file's bytes: its name in Blossom (BUD-00).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,6 +74,15 @@ pub enum BlobError {
     /// What is known of the files.
     #[error("the table of files: {0}")]
     Tables(rusqlite::Error),
+    /// A newer program wrote the table.
+    #[error(
+        "a newer program made the table of files (version {0}, this one knows {1}); install that one again"
+    )]
+    Newer(i64, i64),
+    /// The server that keeps files.
+    #[error("the S3 store: {0}")]
+    #[cfg_attr(not(feature = "s3"), allow(dead_code))] // there is none
+    Server(String),
 }
 
 impl From<io::Error> for BlobError {

@@ -90,7 +90,7 @@ impl Tables {
                 "BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
             ))?;
         } else if version != VERSION {
-            return Err(BlobError::Tables(rusqlite::Error::InvalidQuery));
+            return Err(BlobError::Newer(version, VERSION));
         }
         let sum = |sql: &str| {
             connection.query_row(sql, [], |row| {

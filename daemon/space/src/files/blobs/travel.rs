@@ -91,7 +91,12 @@ pub fn note(disk: &dyn Disk, tables: &Tables) -> Result<(), BlobError> {
 
 /// Takes the rights of the list, if there is one, and removes it. Rights to files that are not here are passed over: the
 /// file was deleted while it was copied.
-pub fn take(disk: &dyn Disk, tables: &mut Tables) -> Result<(), BlobError> {
+/// `is_there` says of the first right to a file whether the file is, and fails where it is another one.
+pub fn take(
+    disk: &dyn Disk,
+    tables: &mut Tables,
+    is_there: &dyn Fn(&Right) -> Result<bool, BlobError>,
+) -> Result<(), BlobError> {
     let names = disk.list()?;
     if !names.iter().any(|name| name == LIST) {
         return Ok(());
@@ -103,7 +108,7 @@ pub fn take(disk: &dyn Disk, tables: &mut Tables) -> Result<(), BlobError> {
     }
     let mut text = vec![0; usize::try_from(length).map_err(|_| damaged("too long"))?];
     file.read_at(&mut text, 0)?;
-    let mut checked: Option<FileHash> = None;
+    let mut checked: Option<(FileHash, bool)> = None;
     for line in text
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())
@@ -113,21 +118,29 @@ pub fn take(disk: &dyn Disk, tables: &mut Tables) -> Result<(), BlobError> {
         let right = line
             .right()
             .ok_or(damaged("the list of rights is damaged"))?;
-        let name = right.hash.to_string();
-        if !names.contains(&name) {
-            continue;
+        let (hash, here) = match checked {
+            Some((hash, here)) if hash == right.hash => (hash, here),
+            _ => (right.hash, tables.has(&right.hash)? || is_there(&right)?),
+        };
+        checked = Some((hash, here));
+        if here {
+            tables.add(&right, None)?;
         }
-        if checked != Some(right.hash) && !tables.has(&right.hash)? {
-            let found = disk.open(&name)?;
-            if found.len()? != right.size || hash_of(&*found)? != right.hash {
-                return Err(damaged("a file is not what its name says"));
-            }
-        }
-        checked = Some(right.hash);
-        tables.add(&right, None)?;
     }
     disk.remove(LIST)?;
     Ok(())
+}
+
+/// Whether a file is in a directory, as its name and length say.
+pub fn is_there(disk: &dyn Disk, right: &Right) -> Result<bool, BlobError> {
+    let found = match disk.open(&right.hash.to_string()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        found => found?,
+    };
+    if found.len()? != right.size || hash_of(&*found)? != right.hash {
+        return Err(damaged("a file is not what its name says"));
+    }
+    Ok(true)
 }
 
 fn hash_of(file: &dyn DiskFile) -> Result<FileHash, BlobError> {
