@@ -65,6 +65,7 @@ pub fn run(file: &Path) -> Result<(), DaemonError> {
         .map(keys::psk)
         .transpose()?;
     let generation = keys::next_generation(&config.state)?;
+    allow_many_files();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)
@@ -158,6 +159,16 @@ fn open_local(
             .await
     })?;
     Ok(Local::Tun(tun))
+}
+
+/// Each connection is an open file, and systems give a program 1024 of them unless it asks for what it may have.
+fn allow_many_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        log::warn!("the number of open files stays as it is: {error}");
+    }
 }
 
 /// What the owner opened to the island; the ports of visible spaces follow when they are served.

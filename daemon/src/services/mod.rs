@@ -29,6 +29,7 @@ use directory::Directory;
 use folders::Folders;
 use hosted::{Hosted, LocalSpace};
 pub use listen::Listener;
+use listen::PAGE_CONNECTIONS_MAX;
 use manage::{Manager, SERVICE_KEY};
 use reading::Reading;
 use record::SpaceRecord;
@@ -158,7 +159,7 @@ impl Prepared {
             for (at, listener) in self.web {
                 log::info!("the page is at {at}");
                 let home = Arc::clone(&opened);
-                listener.serve("page", move |io, from| {
+                listener.serve("page", PAGE_CONNECTIONS_MAX, move |io, from| {
                     Arc::clone(&home).serve_from(io, from)
                 })?;
             }
