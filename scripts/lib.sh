@@ -153,6 +153,25 @@ need_servers() {
     fi
 }
 
+# The relays that a space is measured against, and somebody else's driver, from crates.io. Built once, into a folder of
+# their own; what cannot be built is left out of the figures.
+PEERS=$CARGO_TARGET_DIR/peers
+need_peers() {
+    need protoc:protobuf-compiler pkg-config:pkgconf /usr/include/openssl/ssl.h:libssl-dev
+    local crate
+    for crate in nostr-rs-relay@0.8.12 nostr-bench@0.4.0; do
+        [ -x "$PEERS/bin/${crate%@*}" ] && continue
+        say "building $crate to compare with"
+        cargo install --locked --quiet --root "$PEERS" --target-dir "$PEERS" "$crate" >&2 ||
+            say "$crate cannot be built here: its figures will be missing"
+    done
+    if [ ! -x "$PEERS/bin/rust-nostr-relay" ] || [ tests/peers -nt "$PEERS/bin/rust-nostr-relay" ]; then
+        say "building rust-nostr's relay to compare with"
+        cargo install --locked --quiet --force --root "$PEERS" --target-dir "$PEERS" --path tests/peers >&2 ||
+            say "rust-nostr's relay cannot be built here: its figures will be missing"
+    fi
+}
+
 # ---- Programs for routers -------------------------------------------------------------------------------------------
 # Debian's rustc-web comes with the source of its standard library, so it builds for targets that have no ready one; zig
 # is the C compiler, the linker and the C library of them all. Both run in a virtual environment and a target folder of

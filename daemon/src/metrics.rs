@@ -30,6 +30,8 @@ const REQUEST_SECONDS: u64 = 10;
 const TOKEN_MAX: u64 = 512;
 /// Shortest token, bytes.
 const TOKEN_MIN: usize = 16;
+/// Connections at a time.
+const CONNECTIONS_MAX: usize = 16;
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The bound listener and what it asks for, before privileges are dropped.
@@ -64,9 +66,10 @@ impl Prepared {
     /// Serves from now on. Call it on the runtime.
     pub fn serve(self, desk: Arc<Desk>) -> Result<(), DaemonError> {
         let token = self.token.map(Arc::new);
-        self.listener.serve("metrics", move |io, _| {
-            one(Arc::clone(&desk), token.clone(), io)
-        })?;
+        self.listener
+            .serve("metrics", CONNECTIONS_MAX, move |io, _| {
+                one(Arc::clone(&desk), token.clone(), io)
+            })?;
         Ok(())
     }
 }

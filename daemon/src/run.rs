@@ -70,6 +70,7 @@ pub fn run(file: &Path) -> Result<(), DaemonError> {
         .map(keys::psk)
         .transpose()?;
     let stores = config.store.load()?;
+    allow_many_files();
     let reserve = Reserve::of(&config.state);
     let generation = reserve.lend(|| keys::next_generation(&config.state))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -168,6 +169,16 @@ fn open_local(
             .await
     })?;
     Ok(Local::Tun(tun))
+}
+
+/// Each connection is an open file, and systems give a program 1024 of them unless it asks for what it may have.
+fn allow_many_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        log::warn!("the number of open files stays as it is: {error}");
+    }
 }
 
 /// What the owner opened to the island; the ports of visible spaces follow when they are served.

@@ -277,7 +277,8 @@ impl Hosted {
         // Weak: whoever closes a space waits until nobody holds it.
         let space = Arc::downgrade(space);
         if let Some(listener) = listener {
-            let task = listener.serve("space", move |io, _| {
+            let most = Limits::default().connections;
+            let task = listener.serve("space", most, move |io, _| {
                 let space = space.upgrade();
                 async move {
                     if let Some(space) = space {

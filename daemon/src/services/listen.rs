@@ -14,9 +14,9 @@ use crate::config::values::WebAddress;
 use crate::control::server;
 use crate::error::DaemonError;
 
-/// Connections of one listener at once.
-const CONNECTIONS_MAX: usize = 256;
-/// Of those, one address may have: a page needs six at most, and one phone does not shut out the others.
+/// Connections of the page at once.
+pub const PAGE_CONNECTIONS_MAX: usize = 256;
+/// Of a listener's connections, one address may have: a page needs six at most, and one phone does not shut out the others.
 const PER_ADDRESS_MAX: usize = 48;
 /// A socket in the file system may be opened by whoever may reach its directory.
 const SOCKET_MODE: u32 = 0o660;
@@ -56,9 +56,14 @@ impl Listener {
         Ok(Self::Tcp(listener))
     }
 
-    /// Hands every connection to `serve`, with the address it comes from if it has one, on the current runtime, until
-    /// that ends or the result is aborted.
-    pub fn serve<F, S>(self, what: &'static str, serve: S) -> Result<AbortHandle, DaemonError>
+    /// Hands every connection, `most` at once, to `serve`, with the address it comes from if it has one, on the current
+    /// runtime, until that ends or the result is aborted.
+    pub fn serve<F, S>(
+        self,
+        what: &'static str,
+        most: usize,
+        serve: S,
+    ) -> Result<AbortHandle, DaemonError>
     where
         F: Future<Output = ()> + Send + 'static,
         S: Fn(AnyStream, Option<IpAddr>) -> F + Send + 'static,
@@ -68,11 +73,13 @@ impl Listener {
             Self::Tcp(listener) => {
                 let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
                 tokio::spawn(async move {
-                    accept(what, serve, || async {
+                    accept(what, most, serve, || async {
                         let (stream, from) = listener.accept().await?;
                         // Small messages both ways: waiting to fill a segment only delays them.
                         stream.set_nodelay(true)?;
-                        Ok((stream, Some(from.ip())))
+                        let from = from.ip();
+                        let counted = Some(from).filter(|ip| !is_own(*ip, &stream));
+                        Ok((stream, Some(from), counted))
                     })
                     .await;
                 })
@@ -80,8 +87,8 @@ impl Listener {
             Self::Unix(listener) => {
                 let listener = tokio::net::UnixListener::from_std(listener).map_err(failed)?;
                 tokio::spawn(async move {
-                    accept(what, serve, || async {
-                        Ok((listener.accept().await?.0, None))
+                    accept(what, most, serve, || async {
+                        Ok((listener.accept().await?.0, None, None))
                     })
                     .await;
                 })
@@ -89,6 +96,11 @@ impl Listener {
         };
         Ok(task.abort_handle())
     }
+}
+
+/// Whether a connection comes from this machine: from a loopback address, or from the very one it leads to.
+fn is_own(from: IpAddr, stream: &tokio::net::TcpStream) -> bool {
+    from.is_loopback() || stream.local_addr().is_ok_and(|to| to.ip() == from)
 }
 
 /// Who has how many connections.
@@ -100,9 +112,8 @@ struct Place(Crowd, Option<IpAddr>);
 
 impl Crowd {
     /// A place for a connection from this address; `None` if it has enough. Addresses of this machine stand for many: what
-    /// is in front of the page there.
+    /// is in front of the page there. They are not counted.
     fn enter(&self, from: Option<IpAddr>) -> Option<Place> {
-        let from = from.filter(|ip| !ip.is_loopback());
         if let Some(ip) = from {
             let mut crowd = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let count = crowd.entry(ip).or_insert(0);
@@ -128,25 +139,27 @@ impl Drop for Place {
     }
 }
 
+/// `next` gives a stream, where it comes from, and the address that it is counted under.
 async fn accept<T, F, A, AF>(
     what: &'static str,
+    most: usize,
     serve: impl Fn(AnyStream, Option<IpAddr>) -> F,
     next: A,
 ) where
     T: Stream,
     F: Future<Output = ()> + Send + 'static,
     A: Fn() -> AF,
-    AF: Future<Output = std::io::Result<(T, Option<IpAddr>)>>,
+    AF: Future<Output = std::io::Result<(T, Option<IpAddr>, Option<IpAddr>)>>,
 {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = Arc::new(Semaphore::new(most));
     let crowd = Crowd::default();
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
             return;
         };
         match next().await {
-            Ok((stream, from)) => {
-                let Some(place) = crowd.enter(from) else {
+            Ok((stream, from, counted)) => {
+                let Some(place) = crowd.enter(counted) else {
                     continue;
                 };
                 let served = serve(Box::new(stream), from);

@@ -36,6 +36,7 @@ use directory::Directory;
 use folders::Folders;
 use hosted::{Ground, Hosted, LocalSpace};
 pub use listen::Listener;
+use listen::PAGE_CONNECTIONS_MAX;
 use manage::{Manager, SERVICE_KEY};
 use reading::Reading;
 use record::SpaceRecord;
@@ -195,7 +196,7 @@ impl Prepared {
             for (at, listener) in self.web {
                 log::info!("the page is at {at}");
                 let home = Arc::clone(&opened);
-                listener.serve("page", move |io, from| {
+                listener.serve("page", PAGE_CONNECTIONS_MAX, move |io, from| {
                     Arc::clone(&home).serve_from(io, from)
                 })?;
             }

@@ -139,6 +139,39 @@ impl Process {
         pss_of(&text).ok_or_else(|| LabError::answer(path, &text))
     }
 
+    /// Bytes that it caused to be written to disks so far: `write_bytes` of `/proc/PID/io` (proc(5)).
+    pub fn written(&self) -> Result<u64> {
+        let path = format!("/proc/{}/io", self.pid());
+        let text = fs::read_to_string(&path).map_err(LabError::io(format!("reading {path}")))?;
+        text.lines()
+            .find_map(|line| line.strip_prefix("write_bytes:")?.trim().parse().ok())
+            .ok_or_else(|| LabError::answer(path, &text))
+    }
+
+    /// Files and connections that it has open.
+    pub fn open_files(&self) -> Result<usize> {
+        let path = format!("/proc/{}/fd", self.pid());
+        let entries = fs::read_dir(&path).map_err(LabError::io(format!("reading {path}")))?;
+        Ok(entries.count())
+    }
+
+    /// Memory that is resident now, in bytes, and the most that ever was since [`Process::forget_peak`].
+    pub fn resident(&self) -> Result<(u64, u64)> {
+        Ok((self.kib("VmRSS")? * 1024, self.kib("VmHWM")? * 1024))
+    }
+
+    /// Begins the watch for the most memory anew.
+    pub fn forget_peak(&self) -> Result<()> {
+        let path = format!("/proc/{}/clear_refs", self.pid());
+        fs::write(&path, "5").map_err(LabError::io(format!("writing {path}")))
+    }
+
+    fn kib(&self, key: &str) -> Result<u64> {
+        let line = self.status_line(key)?;
+        let number = line.trim_end_matches("kB").trim().parse();
+        number.map_err(|_| LabError::answer(key, &line))
+    }
+
     /// One line of `/proc/PID/status`, without its name.
     pub fn status_line(&self, key: &str) -> Result<String> {
         let path = format!("/proc/{}/status", self.pid());

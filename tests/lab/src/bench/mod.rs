@@ -2,10 +2,12 @@
 //! figures are fixed: they are what results are compared by over time.
 
 pub mod forward;
+pub mod home;
 pub mod mesh;
 pub mod profile;
 pub mod router;
 pub mod simulated;
+pub mod space;
 
 use crate::command::is_installed;
 use crate::figures::Report;

@@ -21,6 +21,8 @@ warren-lab: neighbourhoods of warrend in network namespaces of this machine
   warren-lab with-neighbourhood PROGRAM ARGUMENTS...
                                  run a program while a neighbourhood is up
   warren-lab bench forward|relay|mesh|netns|profile|router [--json] [--packages FOLDER]
+  warren-lab bench space [--quick] [--json] [--data FOLDER] [--peers FOLDER]
+  warren-lab bench home [--json] [--data FOLDER]
   warren-lab clean               remove what killed labs have left
 ";
 
@@ -59,11 +61,19 @@ fn run() -> Result<ExitCode, Failure> {
     let mut words = Vec::new();
     let mut json = false;
     let mut packages = PathBuf::from("target/package");
+    let mut plan = bench::space::Plan {
+        data: PathBuf::from("target/bench"),
+        peers: PathBuf::from("target/peers/bin"),
+        quick: false,
+    };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
             Long("json") => json = true,
             Long("packages") => packages = parser.value()?.into(),
+            Long("data") => plan.data = parser.value()?.into(),
+            Long("peers") => plan.peers = parser.value()?.into(),
+            Long("quick") => plan.quick = true,
             Long("help") | Short('h') => {
                 println!("{HELP}");
                 return Ok(ExitCode::SUCCESS);
@@ -105,6 +115,8 @@ fn run() -> Result<ExitCode, Failure> {
         ["bench", "mesh"] => bench::mesh::run(report)?,
         ["bench", "netns"] => bench::mesh::namespaces(report)?,
         ["bench", "profile"] => bench::profile::measure(report)?,
+        ["bench", "space"] => bench::space::run(report, &plan)?,
+        ["bench", "home"] => bench::home::run(report, &plan.data)?,
         ["bench", "router"] => bench::router::run(report, &packages)?,
         ["clean"] => println!("{} labs removed", reaper::remove_leftovers()?),
         _ => return Err(Failure::Usage("which of these?".into())),

@@ -233,6 +233,11 @@ impl Warrend {
 
     /// Waits until it answers on its control socket and returns its address.
     pub fn wait_for_address(&mut self) -> Result<Ipv6Addr> {
+        self.wait_for_address_within(START_PATIENCE)
+    }
+
+    /// The same with other patience: a large space takes a while to be read.
+    pub fn wait_for_address_within(&mut self, patience: Duration) -> Result<Ipv6Addr> {
         let begin = Instant::now();
         loop {
             if let Some(process) = &mut self.process {
@@ -246,10 +251,10 @@ impl Warrend {
                     .parse()
                     .map_err(|_| LabError::answer("warrend status", &status.to_string()));
             }
-            if begin.elapsed() > START_PATIENCE {
+            if begin.elapsed() > patience {
                 return Err(LabError::Timeout {
                     what: format!("warrend on {} to answer", self.name),
-                    after: START_PATIENCE,
+                    after: patience,
                 });
             }
             std::thread::sleep(Duration::from_millis(5));
