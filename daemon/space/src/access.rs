@@ -1,6 +1,7 @@
 //! Who may see what. Asked twice for every event: when a question is answered, and when a new event goes out to those
 //! who listen. It never changes anything and never answers "there is something you may not see".
 
+use nostr::event::{Event, Tag};
 use nostr::filter::{Filter, SingleLetterTag};
 use nostr::key::PublicKey;
 
@@ -169,6 +170,25 @@ impl Viewer {
         }
         Permit::Serve
     }
+}
+
+/// The tags that [`Viewer::may_see`] looks at. Who may see an event may see all others of its channel, kind and author
+/// that have the same of these.
+pub fn judged_by(event: &Event) -> Vec<Tag> {
+    let names: &[&str] = match event.kind.as_u16() {
+        kind if mail::is_wrap(kind) => &["p"],
+        kinds::APP_DATA => &["d", "p"],
+        kinds::CREATE_INVITE => &["role"],
+        // Which code it is plays no part, and it is not kept.
+        kinds::ACT if tag_values(event, "code").next().is_some() => {
+            return Tag::parse(["code", ""]).into_iter().collect();
+        }
+        _ => &[],
+    };
+    let tags = event.tags.iter();
+    tags.filter(|tag| names.contains(&tag.kind()))
+        .cloned()
+        .collect()
 }
 
 fn names(filter: &Filter, channel: &ChannelId) -> bool {

@@ -12,7 +12,7 @@ use nostr::filter::Filter;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{Asker, CLOSING, PAGE_EVENTS, Sight, Step};
-use crate::access::Permit;
+use crate::access::{self, Permit};
 use crate::record::{ChannelId, StoredEvent};
 use crate::wire::{self, SubscriptionId};
 
@@ -49,10 +49,10 @@ struct List {
     room: Option<OwnedSemaphorePermit>,
 }
 
-/// One event of each channel and kind that is in a list, without its text: as long as the viewer may receive these, the
-/// viewer may still see all that is compared. By channel, kind, and whether it is the viewer's own.
+/// One event of each sort that is in a list, without its text: as long as the viewer may receive these, the viewer may
+/// still see all that is compared. By channel, kind, whether it is the viewer's own, and the tags that are looked at.
 #[derive(Default)]
-struct Witnesses(HashMap<(Option<ChannelId>, u16, bool), StoredEvent>);
+struct Witnesses(HashMap<(Option<ChannelId>, u16, bool, Vec<Tag>), StoredEvent>);
 
 impl Sync {
     /// Compares until the client has enough, says nothing for too long, or may no longer see what is compared.
@@ -158,10 +158,12 @@ impl List {
                 .map_err(|_| End::from(CLOSING))?;
             room += 1;
             let is_own = sight.viewer.people.contains(&event.event.pubkey);
-            let key = (event.channel.clone(), event.event.kind.as_u16(), is_own);
+            let tags = access::judged_by(&event.event);
+            let kind = event.event.kind.as_u16();
+            let key = (event.channel.clone(), kind, is_own, tags.clone());
             self.witnesses.0.entry(key).or_insert_with(|| {
                 room += WITNESS;
-                without_text(event)
+                without_text(event, tags)
             });
         }
         let taken = Arc::clone(&sight.core.sync_room)
@@ -175,7 +177,7 @@ impl List {
     }
 }
 
-fn without_text(event: &StoredEvent) -> StoredEvent {
+fn without_text(event: &StoredEvent, tags: Vec<Tag>) -> StoredEvent {
     let Event {
         id,
         pubkey,
@@ -185,7 +187,7 @@ fn without_text(event: &StoredEvent) -> StoredEvent {
         ..
     } = event.event;
     StoredEvent {
-        event: Event::new(id, pubkey, created_at, kind, Vec::<Tag>::new(), "", sig),
+        event: Event::new(id, pubkey, created_at, kind, tags, "", sig),
         channel: event.channel.clone(),
     }
 }
