@@ -73,7 +73,7 @@ async fn respond(
             with_cors(management::respond(core, pipeline, request).await)
         }
         "/" => root(core, request, door),
-        _ => files::respond(core, request).await,
+        _ => files::respond(core, pipeline, request).await,
     }
 }
 

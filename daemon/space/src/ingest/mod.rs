@@ -135,7 +135,7 @@ pub fn examine(event: &Event, viewer: &Viewer, core: &Core) -> Result<Option<Str
     if kind == vanish::KIND {
         vanish::check(event, &core.config.service)?;
     } else if mail::is_permission(event) {
-        mail::check_permission(event, &groups, &core.authority)?;
+        mail::check_permission(event, &groups, &core.authority, now)?;
     } else if !is_wrap {
         rules::check(&ask(event, &groups, core), channel.as_ref())?;
     }
@@ -280,7 +280,7 @@ impl Batch {
         let answer = if is_wrap || vanish.is_some() {
             Answer::None
         } else if mail::is_permission(&event) {
-            mail::check_permission(&event, &self.groups, &core.authority)?;
+            mail::check_permission(&event, &self.groups, &core.authority, now)?;
             Answer::None
         } else {
             rules::check(&ask(&event, &self.groups, core), channel.as_ref())?
@@ -421,6 +421,8 @@ impl Batch {
             let channel = told_channel(&event);
             self.take(StoredEvent { event, channel });
         }
+        self.groups.forget(&vanish.person, vanish.until);
+        self.is_changed = true;
         self.vanish.push(vanish);
         Ok(String::new())
     }
