@@ -84,8 +84,8 @@ impl Sight<'_> {
     fn page(&self, filter: &Filter, step: Step, wanted: usize) -> Result<PageOf, String> {
         let after = match step {
             Step::First => {
-                let mut events = self.core.snapshots.query(filter, self.groups, self.viewer);
-                events.truncate(wanted);
+                let snapshots = &self.core.snapshots;
+                let events = snapshots.query(filter, self.groups, self.viewer, wanted);
                 return Ok((events, Some(Step::Stored(None))));
             }
             Step::Stored(after) => after,

@@ -11,7 +11,7 @@ use nostr::event::{Event, Tag};
 use nostr::filter::Filter;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::{Asker, CLOSING, PAGE_EVENTS, Sight, Step};
+use super::{Asker, CLOSING, Sight, Step};
 use crate::access::{self, Permit};
 use crate::record::{ChannelId, StoredEvent};
 use crate::wire::{self, SubscriptionId};
@@ -113,9 +113,8 @@ impl Sync {
         while let Some(step) = after.filter(|_| wanted > 0) {
             let filter = Arc::clone(filter);
             let page = self.asker.look(move |sight| {
-                let count = wanted.min(PAGE_EVENTS);
                 list.check(sight, &filter)?;
-                let (page, next) = sight.page(&filter[0], step, count)?;
+                let (page, next) = sight.page(&filter[0], step, wanted)?;
                 list.add(sight, &page)?;
                 Ok::<_, End>((list, page.len(), next))
             });
