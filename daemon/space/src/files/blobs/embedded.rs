@@ -263,6 +263,21 @@ impl Blobs for EmbeddedBlobs {
         self.forget_channel(channel, known.saturating_add(1))
     }
 
+    fn knows(&self, person: &PublicKey) -> Result<bool, BlobError> {
+        self.0.tables().knows(person)
+    }
+
+    fn forget_person(&self, person: &PublicKey, until: u64) -> Result<(), BlobError> {
+        let mut tables = self.0.tables();
+        if !tables.knows(person)? {
+            return Ok(());
+        }
+        let (gone, unfinished) = tables.forget_person(person, until)?;
+        self.0.remove_files(&gone);
+        self.0.remove_unfinished(&unfinished);
+        Ok(())
+    }
+
     fn note_rights(&self) -> Result<(), BlobError> {
         travel::note(&*self.0.disk, &self.0.tables())
     }
