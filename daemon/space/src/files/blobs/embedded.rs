@@ -275,6 +275,10 @@ impl Blobs for EmbeddedBlobs {
         let (gone, unfinished) = tables.forget_person(person, until)?;
         self.0.remove_files(&gone);
         self.0.remove_unfinished(&unfinished);
+        // A list that was written for a copy names the person too.
+        if self.0.disk.list()?.iter().any(|name| name == travel::LIST) {
+            travel::note(&*self.0.disk, &tables)?;
+        }
         Ok(())
     }
 
