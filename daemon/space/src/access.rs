@@ -1,10 +1,13 @@
 //! Who may see what. Asked twice for every event: when a question is answered, and when a new event goes out to those
 //! who listen. It never changes anything and never answers "there is something you may not see".
 
+use nostr::event::{Event, Tag};
 use nostr::filter::{Filter, SingleLetterTag};
 use nostr::key::PublicKey;
 
 use crate::groups::permissions::Permission;
+use crate::groups::roles::Standing;
+use crate::groups::rules::roles::give;
 use crate::groups::{Authority, Channel, Groups, Snapshot, Subject, kinds};
 use crate::mail;
 use crate::record::{ChannelId, StoredEvent, tag_values};
@@ -17,6 +20,8 @@ pub struct Viewer {
     pub people: Vec<PublicKey>,
     /// Who stands above the channels.
     pub authority: Authority,
+    /// Seconds since 1970.
+    pub now: u64,
 }
 
 /// What is to be done with a subscription.
@@ -45,12 +50,37 @@ impl Viewer {
 
     /// Whether any of the people may do something: in a channel, or in the space as a whole.
     pub fn may(&self, permission: Permission, channel: Option<&Channel>, groups: &Groups) -> bool {
-        self.people.iter().any(|person| {
-            let standing = match channel {
-                Some(channel) => groups.standing_in(&self.authority, channel, person),
-                None => groups.standing(&self.authority, person),
-            };
-            standing.permissions.has(permission)
+        self.stands(channel, groups)
+            .any(|standing| standing.permissions.has(permission))
+    }
+
+    /// Where the people stand: in a channel, or in the space as a whole.
+    fn stands(&self, channel: Option<&Channel>, groups: &Groups) -> impl Iterator<Item = Standing> {
+        self.people.iter().map(move |person| match channel {
+            Some(channel) => groups.standing_in(&self.authority, channel, person),
+            None => groups.standing(&self.authority, person),
+        })
+    }
+
+    /// Whether any of the people may do something and could make the invitations that an event tells the codes of: a
+    /// code is worth the role it gives.
+    fn may_know_codes(
+        &self,
+        event: &Event,
+        needed: Permission,
+        channel: Option<&Channel>,
+        groups: &Groups,
+    ) -> bool {
+        let known = &groups.community().invites;
+        let is_coded = tag_values(event, "code").next().is_some();
+        let roles = || {
+            let given = tag_values(event, "code").flat_map(|code| known.of_code(code));
+            let told = tag_values(event, "role").filter(|_| is_coded);
+            told.chain(given.filter_map(|invite| invite.role.as_deref()))
+        };
+        let mut standings = self.stands(channel, groups);
+        standings.any(|standing| {
+            standing.permissions.has(needed) && give(groups, &standing, roles()).is_ok()
         })
     }
 
@@ -66,8 +96,10 @@ impl Viewer {
         let channel = match &event.channel {
             None => None,
             Some(id) if id.is_mail() => return mail::may_see(&event.event, self, groups),
-            // What was done in a channel that is gone is still in the log, for who reads the log of the space.
-            Some(id) if kind == kinds::ACT && groups.get(id).is_none() => None,
+            // What was done in a channel that is gone is still in the log. Nobody knows any more who could read there.
+            Some(id) if kind == kinds::ACT && groups.get(id).is_none() => {
+                return self.may_know_codes(&event.event, Permission::ManageSpace, None, groups);
+            }
             Some(id) => match groups.get(id) {
                 Some(channel) if self.may_read(channel, groups) => Some(channel),
                 _ => return false,
@@ -76,14 +108,15 @@ impl Viewer {
         match kind {
             // That somebody asked to vanish is nobody else's business.
             vanish::KIND => own(),
-            // Invitations and the codes people came in with are for those who could make one, and for their author.
+            // Invitations and the codes people came in with are for those who could make such, and for their author.
             kinds::CREATE_INVITE | kinds::JOIN => {
-                own() || self.may(Permission::Invite, channel, groups)
+                own() || self.may_know_codes(&event.event, Permission::Invite, channel, groups)
             }
             kinds::REPORT => self.may(Permission::Reports, channel, groups),
             // A code that the space wrote down opens doors: reading the log is not enough.
             kinds::ACT if tag_values(&event.event, "code").next().is_some() => {
                 self.may(Permission::ManageSpace, None, groups)
+                    && self.may_know_codes(&event.event, Permission::ManageSpace, channel, groups)
             }
             kinds::ACT => self.may(Permission::Audit, channel, groups),
             kinds::MEMBER_ADDED | kinds::MEMBER_REMOVED => self.is_member(groups),
@@ -171,6 +204,21 @@ impl Viewer {
         }
         Permit::Serve
     }
+}
+
+/// The tags that [`Viewer::may_see`] looks at. Who may see an event may see all others of its channel, kind and author
+/// that have the same of these.
+pub fn judged_by(event: &Event) -> Vec<Tag> {
+    let names: &[&str] = match event.kind.as_u16() {
+        kind if mail::is_wrap(kind) => &["p"],
+        kinds::APP_DATA => &["d", "p"],
+        kinds::CREATE_INVITE | kinds::JOIN | kinds::ACT => &["code", "role"],
+        _ => &[],
+    };
+    let tags = event.tags.iter();
+    tags.filter(|tag| names.contains(&tag.kind()))
+        .cloned()
+        .collect()
 }
 
 fn names(filter: &Filter, channel: &ChannelId) -> bool {

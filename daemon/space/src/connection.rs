@@ -137,7 +137,9 @@ impl Session {
             }
             Err(error) => return outbox.push(wire::notice(&error.to_string())),
         };
-        let in_time = state.bucket.take(state.rate, Instant::now());
+        let in_time = state
+            .bucket
+            .take_some(cost(&message), state.rate, Instant::now());
         const TOO_FAST: &str = "rate-limited: too many messages; wait a moment";
         match message {
             ClientMessage::Event(event) | ClientMessage::Auth(event) if !in_time => {
@@ -311,6 +313,16 @@ impl Session {
         };
         let task = state.queries.spawn(sync.run(filter, first, messages));
         state.syncing.insert(id, (task, way));
+    }
+}
+
+/// Tokens that a message costs: each filter of a question is a question.
+fn cost(message: &ClientMessage) -> u16 {
+    match message {
+        ClientMessage::Req { filters, .. } | ClientMessage::Count { filters, .. } => {
+            u16::try_from(filters.len().max(1)).unwrap_or(u16::MAX)
+        }
+        _ => 1,
     }
 }
 

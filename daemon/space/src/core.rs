@@ -121,6 +121,7 @@ impl Core {
         Viewer {
             people: listener.people(),
             authority: self.authority,
+            now: self.now(),
         }
     }
 }

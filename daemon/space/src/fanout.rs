@@ -255,18 +255,19 @@ impl Fanout {
             .collect()
     }
 
-    fn viewer(&self, listener: &Listener) -> Viewer {
+    fn viewer(&self, listener: &Listener, now: u64) -> Viewer {
         Viewer {
             people: listener.people(),
             authority: self.authority,
+            now,
         }
     }
 
     /// Tells everybody who wants to know of an event and may.
-    pub fn publish(&self, event: &Arc<StoredEvent>, groups: &Groups) {
+    pub fn publish(&self, event: &Arc<StoredEvent>, groups: &Groups, now: u64) {
         let text = json(event);
         for listener in self.all() {
-            let viewer = self.viewer(&listener);
+            let viewer = self.viewer(&listener, now);
             listener.hear(event, &text, |filter| {
                 viewer.may_receive(event, filter, groups)
             });
@@ -279,10 +280,11 @@ impl Fanout {
         event: &Arc<StoredEvent>,
         subject: &Subject,
         groups: &Groups,
+        now: u64,
     ) {
         let text = json(event);
         for listener in self.all() {
-            let viewer = self.viewer(&listener);
+            let viewer = self.viewer(&listener, now);
             listener.hear(event, &text, |_| viewer.may_see_subject(subject, groups));
         }
     }

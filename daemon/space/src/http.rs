@@ -84,7 +84,7 @@ async fn respond(
         path if path.starts_with(webhooks::PATH) && core.personal.is_none() => {
             webhooks::respond(core, pipeline, request).await
         }
-        _ => files::respond(core, request).await,
+        _ => files::respond(core, pipeline, request).await,
     }
 }
 

@@ -5,7 +5,7 @@
 //! Wraps are signed by keys made for one message: who sends is told by the connection, not by the event.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use nostr::event::{Event, Kind};
@@ -14,7 +14,7 @@ use nostr::key::PublicKey;
 
 use crate::access::Viewer;
 use crate::core::Core;
-use crate::groups::rules::Refusal;
+use crate::groups::rules::{self, Refusal};
 use crate::groups::{Groups, kinds};
 use crate::rate::{People, Rate};
 use crate::read_state;
@@ -27,8 +27,6 @@ pub const PERMISSION: &str = "warren/collect";
 const HOMES: usize = 8;
 /// People whose messages are counted at a time.
 const COUNTED: usize = 4096;
-/// Wraps that are counted at a time.
-const PAGE: usize = 500;
 
 /// Whether it is a wrap, or a short-lived one (typing and the like).
 pub fn is_wrap(kind: u16) -> bool {
@@ -56,8 +54,11 @@ pub fn place(event: &Event) -> Result<Option<ChannelId>, Refusal> {
     Ok(Some(ChannelId::mail()))
 }
 
-/// Whether somebody may keep such a thing here: members may.
+/// Whether somebody may keep such a thing here: members may. Who is silenced may take a permission back, but give none.
 pub fn check_own(event: &Event, groups: &Groups, core: &Core) -> Result<(), Refusal> {
+    if is_permission(event) && tag_values(event, "p").next().is_some() {
+        rules::not_silenced(groups, &event.pubkey, core.now())?;
+    }
     if !core.belongs(groups, &event.pubkey) {
         return Err("restricted: join this space first".into());
     }
@@ -70,7 +71,17 @@ pub fn check_own(event: &Event, groups: &Groups, core: &Core) -> Result<(), Refu
 /// Which homes may collect whose messages: state that is made of the permissions in the journal.
 #[derive(Debug, Clone, Default)]
 pub struct Permissions {
-    by_person: HashMap<PublicKey, (u64, HashSet<PublicKey>)>,
+    by_person: HashMap<PublicKey, Collectors>,
+}
+
+/// What one permission says.
+#[derive(Debug, Clone)]
+struct Collectors {
+    /// Its date, seconds since 1970.
+    at: u64,
+    /// The second from which on it counts no more (NIP-40).
+    expires: Option<u64>,
+    homes: HashSet<PublicKey>,
 }
 
 impl Permissions {
@@ -80,7 +91,7 @@ impl Permissions {
         if self
             .by_person
             .get(&event.pubkey)
-            .is_some_and(|(known, _)| *known > at)
+            .is_some_and(|known| known.at > at)
         {
             return;
         }
@@ -88,16 +99,27 @@ impl Permissions {
             .filter_map(|home| PublicKey::from_hex(home).ok())
             .take(HOMES)
             .collect();
-        self.by_person.insert(event.pubkey, (at, homes));
+        let expires = event.tags.expiration().map(|time| time.as_secs());
+        let permission = Collectors { at, expires, homes };
+        self.by_person.insert(event.pubkey, permission);
     }
 
-    /// Whether one of these readers may have what is for `person`.
-    pub fn may_collect(&self, readers: &[PublicKey], person: &PublicKey) -> bool {
-        readers.contains(person)
-            || self
-                .by_person
-                .get(person)
-                .is_some_and(|(_, homes)| readers.iter().any(|reader| homes.contains(reader)))
+    /// Forgets what somebody permitted until a second.
+    pub fn forget(&mut self, person: &PublicKey, until: u64) {
+        self.by_person
+            .retain(|by, permission| by != person || permission.at > until);
+    }
+
+    /// Whether this reader may have what is for `person`.
+    pub fn may_collect(&self, viewer: &Viewer, person: &PublicKey) -> bool {
+        let permits = |permission: &Collectors| {
+            permission.expires.is_none_or(|time| time > viewer.now)
+                && viewer
+                    .people
+                    .iter()
+                    .any(|reader| permission.homes.contains(reader))
+        };
+        viewer.people.contains(person) || self.by_person.get(person).is_some_and(permits)
     }
 }
 
@@ -118,7 +140,7 @@ pub fn may_see(event: &Event, viewer: &Viewer, groups: &Groups) -> bool {
     let is_author = || viewer.people.contains(&event.pubkey);
     if is_wrap(event.kind.as_u16()) {
         return recipient(event)
-            .is_some_and(|person| groups.permissions.may_collect(&viewer.people, &person));
+            .is_some_and(|person| groups.permissions.may_collect(viewer, &person));
     }
     let is_named = || {
         tag_values(event, "p")
@@ -145,7 +167,7 @@ pub fn leaves_out(filter: &Filter, viewer: &Viewer, groups: &Groups) -> bool {
         named.is_some_and(|named| {
             named.iter().any(|person| {
                 PublicKey::from_hex(person)
-                    .is_ok_and(|person| groups.permissions.may_collect(&viewer.people, &person))
+                    .is_ok_and(|person| groups.permissions.may_collect(viewer, &person))
             })
         })
     };
@@ -170,7 +192,7 @@ pub fn refusal(filter: &Filter, viewer: &Viewer, groups: &Groups) -> Option<&'st
         !named.is_empty()
             && named.iter().all(|person| {
                 PublicKey::from_hex(person)
-                    .is_ok_and(|person| groups.permissions.may_collect(&viewer.people, &person))
+                    .is_ok_and(|person| groups.permissions.may_collect(viewer, &person))
             })
     });
     match own {
@@ -186,7 +208,18 @@ pub fn refusal(filter: &Filter, viewer: &Viewer, groups: &Groups) -> Option<&'st
 #[derive(Debug)]
 pub struct Mail {
     senders: Mutex<People>,
-    waiting: Mutex<HashMap<PublicKey, usize>>,
+    waiting: Mutex<HashMap<PublicKey, Waiting>>,
+    /// How often messages were counted.
+    #[cfg(test)]
+    counted: std::sync::atomic::AtomicUsize,
+}
+
+/// What waits for one person.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    count: usize,
+    /// Counted since something last went: not more than there is.
+    is_counted: bool,
 }
 
 impl Mail {
@@ -195,6 +228,8 @@ impl Mail {
         Self {
             senders: Mutex::new(People::new(rate)),
             waiting: Mutex::default(),
+            #[cfg(test)]
+            counted: Default::default(),
         }
     }
 
@@ -227,9 +262,14 @@ impl Mail {
         if viewer.people.is_empty() {
             return Err("auth-required: only members send messages here".into());
         }
-        let Some(sender) = viewer.people.iter().find(|person| belongs(person)) else {
+        let mut members = viewer.people.iter().filter(|person| belongs(person));
+        let Some(sender) = members.next() else {
             return Err("restricted: join a channel of this space first".into());
         };
+        // Which of them writes is not to be seen: one who is silenced silences the connection.
+        for person in members.chain([sender]) {
+            rules::not_silenced(groups, person, viewer.now)?;
+        }
         if !belongs(&person) {
             return Err("restricted: the message is for nobody of this space".into());
         }
@@ -256,18 +296,45 @@ impl Mail {
         let Some(person) = recipient(event) else {
             return Ok(false);
         };
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting();
         if waiting.len() >= COUNTED {
             waiting.clear();
         }
-        let count = match waiting.get(&person) {
-            Some(count) if *count < limit => *count,
-            // Unknown, or some may have been deleted meanwhile.
-            _ => count(&person, limit, core)?,
+        let known = waiting.get(&person).copied();
+        let known = known.filter(|known| known.count < limit || known.is_counted);
+        let Waiting { count, is_counted } = match known {
+            Some(known) => known,
+            None => {
+                #[cfg(test)]
+                self.counted
+                    .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                Waiting {
+                    count: count(&person, limit, core)?,
+                    is_counted: true,
+                }
+            }
         };
         let fits = count < limit;
-        waiting.insert(person, count + usize::from(fits));
+        let kept = Waiting {
+            count: count + usize::from(fits),
+            // What was counted in now may not reach the disk.
+            is_counted: is_counted && !fits,
+        };
+        waiting.insert(person, kept);
         Ok(fits)
+    }
+
+    /// Something that waited for somebody was erased; `None`: for anybody. Called by the thread that writes.
+    pub fn made_room(&self, person: Option<&PublicKey>) {
+        let mut waiting = self.waiting();
+        match person {
+            Some(person) => drop(waiting.remove(person)),
+            None => waiting.clear(),
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<PublicKey, Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -280,21 +347,96 @@ fn count(person: &PublicKey, limit: usize, core: &Core) -> Result<usize, StoreEr
     let filter = Filter::new()
         .kind(Kind::from_u16(kinds::GIFT_WRAP))
         .pubkey(*person);
-    let (mut found, mut after) = (0, None);
-    loop {
-        let query = Query {
-            filter: &filter,
-            without: &[],
-            after,
-            limit: PAGE,
-            bytes: usize::MAX,
-            now: core.now(),
+    core.store.count(&Query {
+        filter: &filter,
+        without: &[],
+        after: None,
+        limit,
+        bytes: usize::MAX,
+        now: core.now(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::testing::{Person, SERVICE};
+    use crate::{Limits, Space, SpaceConfig};
+
+    #[test]
+    fn a_full_mailbox_is_counted_once_until_something_of_it_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits {
+            mailbox_events: 5,
+            ..Limits::default()
         };
-        let page = core.store.query(&query)?;
-        found += page.events.len();
-        after = page.next;
-        if after.is_none() || found >= limit {
-            return Ok(found);
+        let config = SpaceConfig {
+            dir: dir.path().to_owned(),
+            name: "Garden club".into(),
+            about: String::new(),
+            service: SERVICE.into(),
+            owner: None,
+            limits,
+        };
+        let space = Space::open(config, Arc::new(|| 2000)).unwrap();
+        let core = space.core();
+        let ben = Person::new(2);
+        let wrap = |n: u8| {
+            let to = ben.key().to_hex();
+            Arc::new(StoredEvent {
+                event: Person::new(100 + n).event(1059, 1000, &[&["p", &to]], ""),
+                channel: Some(ChannelId::mail()),
+            })
+        };
+        let counted = || core.mail.counted.load(Ordering::Relaxed);
+        for n in 0..5 {
+            assert!(core.mail.take_room(&wrap(n).event, core).unwrap());
+            // Some lie in the index, some wait for it.
+            core.store.append(&[wrap(n)], &[]).unwrap();
+            if n == 2 {
+                core.store.maintain().unwrap();
+            }
         }
+        assert_eq!(counted(), 1);
+        for n in 5..55 {
+            assert!(!core.mail.take_room(&wrap(n).event, core).unwrap());
+        }
+        assert_eq!(counted(), 2, "once more, to be sure that it is full");
+        core.store.append(&[], &[wrap(0).event.id]).unwrap();
+        core.mail.made_room(Some(&ben.key()));
+        assert!(core.mail.take_room(&wrap(60).event, core).unwrap());
+        assert_eq!(counted(), 3);
+    }
+
+    #[test]
+    fn nip40_a_permission_to_collect_ends_with_its_expiration() {
+        let (ben, home, space) = (Person::new(2), Person::new(9), Person::new(8));
+        let hex = home.key().to_hex();
+        let (d, p) = (["d", PERMISSION], ["p", hex.as_str()]);
+        let permission = ben.event(30078, 1000, &[&d, &p, &["expiration", "1500"]], "");
+        let mut permissions = Permissions::default();
+        permissions.apply(&permission);
+        let collects = |permissions: &Permissions, now| {
+            let viewer = Viewer {
+                people: vec![home.key()],
+                authority: Authority {
+                    relay: space.key(),
+                    owner: None,
+                },
+                now,
+            };
+            permissions.may_collect(&viewer, &ben.key())
+        };
+        assert!(collects(&permissions, 1499));
+        assert!(!collects(&permissions, 1500));
+        permissions.apply(&ben.event(30078, 1001, &[&d, &p], ""));
+        assert!(collects(&permissions, 1500));
+        permissions.forget(&ben.key(), 1000);
+        assert!(collects(&permissions, 1500), "it came later");
+        permissions.forget(&ben.key(), 1001);
+        assert!(!collects(&permissions, 1500));
     }
 }

@@ -13,7 +13,7 @@ use crate::core::Core;
 use crate::error::SpaceError;
 use crate::fanout::Listener;
 use crate::groups::kinds;
-use crate::ingest::{self, Batch, HookPost, Pace};
+use crate::ingest::{self, Act, Batch, HookPost, Pace, Stop};
 use crate::management;
 use crate::presence;
 use crate::record::ChannelId;
@@ -64,6 +64,12 @@ type Task = Box<dyn FnOnce(&Core) + Send>;
 enum Work {
     /// Takes in an event.
     Event(Submission),
+    /// Writes into the log what was done elsewhere.
+    Note(
+        Act,
+        Option<ChannelId>,
+        tokio::sync::oneshot::Sender<management::Outcome>,
+    ),
     /// Manages the space. The answer goes out once what it wrote is safe.
     Call(
         management::Call,
@@ -78,6 +84,7 @@ impl Work {
     fn takes_away(&self) -> bool {
         match self {
             Self::Event(submission) => ingest::takes_away(&submission.event),
+            Self::Note(..) => false,
             Self::Call(..) => true,
             Self::Hook(..) => false,
         }
@@ -200,6 +207,14 @@ impl Pipeline {
         answered.await.ok()
     }
 
+    /// Writes an act into the log, and waits until it is safe; `None` when the space is closing.
+    pub async fn note(&self, act: Act, channel: Option<ChannelId>) -> Option<management::Outcome> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let note = Work::Note(act, channel, answer);
+        self.write.send(Some(note)).ok()?;
+        answered.await.ok()
+    }
+
     /// Ends the threads, each after what was handed to it.
     pub fn stop(&self) {
         let mut threads =
@@ -318,6 +333,11 @@ impl<'a> Writer<'a> {
                 }
                 Waiting::Author(reply, id, verdict)
             }
+            Work::Note(act, channel, answer) => {
+                let noted = batch.act(act, channel.as_ref(), self.core);
+                let outcome = noted.map(|()| true.into()).map_err(Stop::reason);
+                Waiting::Manager(answer, outcome)
+            }
             Work::Call(call, answer) => {
                 let outcome = call.run(batch, self.core, &mut self.pace);
                 Waiting::Manager(answer, outcome)
@@ -350,6 +370,14 @@ impl<'a> Writer<'a> {
             }
         };
         self.is_behind |= !batch.events.is_empty();
+        for event in batch.events.iter().filter(|_| !batch.erase.is_empty()) {
+            let is_mail = event.channel.as_ref().is_some_and(ChannelId::is_mail);
+            match event.event.kind.as_u16() {
+                kinds::DELETION if is_mail => core.mail.made_room(Some(&event.event.pubkey)),
+                kinds::ACT => core.mail.made_room(None),
+                _ => {}
+            }
+        }
         self.upkeep_asked = false;
         let before = core.groups();
         if batch.is_changed {
@@ -375,6 +403,9 @@ impl<'a> Writer<'a> {
             .filter(is_unfinished)
             .map(|vanish| vanish.request)
             .collect();
+        for vanish in &batch.vanish {
+            core.mail.made_room(Some(&vanish.person));
+        }
         for waiting in waiting {
             let unfinished = waiting.is_one_of(&unfinished).then_some(UNFINISHED);
             waiting.answer(unfinished, erased);
@@ -383,14 +414,14 @@ impl<'a> Writer<'a> {
             // Who could read a channel hears that it is gone.
             let is_end = event.event.kind.as_u16() == kinds::DELETE_GROUP;
             let groups = if is_end { &before } else { &batch.groups };
-            core.fanout.publish(event, groups);
+            core.fanout.publish(event, groups, core.now());
         }
         for subject in &batch.subjects {
             if core.fanout.anybody_wants(subject.kind())
                 && let Some(event) = core.snapshots.get(&batch.groups, subject)
             {
                 core.fanout
-                    .publish_description(&event, subject, &batch.groups);
+                    .publish_description(&event, subject, &batch.groups, core.now());
             }
         }
     }
@@ -420,6 +451,8 @@ impl<'a> Writer<'a> {
         // Also when nothing expired: what could not be erased before is tried again.
         if let Err(error) = self.core.store.append(&[], &expired) {
             log::error!("expired events cannot be erased: {error}");
+        } else if !expired.is_empty() {
+            self.core.mail.made_room(None);
         }
     }
 }

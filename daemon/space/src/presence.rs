@@ -112,6 +112,6 @@ pub fn left(core: &Core, listener: &Listener) {
     if !gone.is_empty()
         && let Some(event) = signed(core, &gone)
     {
-        core.fanout.publish(&event, &groups);
+        core.fanout.publish(&event, &groups, core.now());
     }
 }

@@ -35,10 +35,16 @@ impl Bucket {
 
     /// Takes one token, if there is one.
     pub fn take(&mut self, rate: Rate, now: Instant) -> bool {
+        self.take_some(1, rate, now)
+    }
+
+    /// Takes so many tokens, if there are as many. What costs more than the bucket holds costs all of it.
+    pub fn take_some(&mut self, tokens: u16, rate: Rate, now: Instant) -> bool {
         self.fill(rate, now);
-        let enough = self.tokens >= 1.0;
+        let cost = f64::from(tokens).min(rate.burst.max(1.0));
+        let enough = self.tokens >= cost;
         if enough {
-            self.tokens -= 1.0;
+            self.tokens -= cost;
         }
         enough
     }

@@ -74,7 +74,7 @@ pub fn check(event: &Event, service: &str) -> Result<(), Refusal> {
 
 /// Whether there is anything here that goes.
 pub fn concerns_us(vanish: &Vanish, groups: &Groups, core: &Core) -> Result<bool, StoreError> {
-    if groups.is_member(&vanish.person) {
+    if groups.is_member(&vanish.person) || core.files.knows(&vanish.person) {
         return Ok(true);
     }
     for filter in filters(vanish) {
@@ -129,7 +129,8 @@ fn question(filter: &Filter, after: Option<crate::store::Cursor>, limit: usize) 
     }
 }
 
-/// Erases what goes, a bounded part at a time. When it returns `Ok(true)`, all of it is gone from the disk.
+/// Erases what goes, a bounded part at a time, and the person's files. When it returns `Ok(true)`, all of it is gone from
+/// the disk.
 pub fn erase(vanish: &Vanish, core: &Core) -> Result<bool, StoreError> {
     for filter in filters(vanish) {
         let mut after = None;
@@ -149,6 +150,10 @@ pub fn erase(vanish: &Vanish, core: &Core) -> Result<bool, StoreError> {
                 break;
             }
         }
+    }
+    if let Err(error) = core.files.forget_person(&vanish.person, vanish.until) {
+        log::error!("the files of somebody who vanishes cannot be erased: {error}");
+        return Ok(false);
     }
     Ok(true)
 }

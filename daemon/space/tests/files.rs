@@ -446,3 +446,97 @@ async fn slow_readers_leave_room_for_members() {
     }
     assert_eq!((answer.status, answer.body.len()), (200, film.len()));
 }
+
+#[tokio::test]
+async fn moderators_delete_files_of_those_below_them_and_the_log_says_so() {
+    let owner = Person::new(9);
+    let space = TestSpace::with(|config| config.owner = Some(owner.0.public_key()));
+    let (ann, ben, dan) = (Person::new(1), Person::new(2), Person::new(4));
+    for person in [&ann, &ben, &dan] {
+        drop(space.member(person).await);
+    }
+    for (person, role) in [(&ann, "moderator"), (&dan, "admin")] {
+        let params = json!([person.hex(), role]);
+        space.manage(&owner, "assignrole", params).await;
+    }
+    let names: Vec<String> = [&owner, &dan, &ann, &ben]
+        .map(|person| format!("a file of {}", person.hex()))
+        .into();
+    for (person, text) in [&owner, &dan, &ann, &ben].into_iter().zip(&names) {
+        let bytes = text.as_bytes();
+        ok(Token::upload(person, bytes).put(&space, bytes).send().await);
+    }
+    let delete = |person: &Person, text: &str| {
+        let name = hash(text.as_bytes());
+        let path = format!("/{name}");
+        Token::delete(person, &name)
+            .request(&space, &path)
+            .send_boxed()
+    };
+    for text in &names[..2] {
+        assert_eq!(delete(&ann, text).await.status, 404, "{text}");
+        let path = format!("/{}", hash(text.as_bytes()));
+        assert_eq!(space.get(&path).send().await.status, 200);
+    }
+    ok(delete(&ann, &names[2]).await);
+    ok(delete(&ann, &names[3]).await);
+    ok(delete(&dan, &names[1]).await);
+    assert_eq!(delete(&dan, &names[0]).await.status, 404);
+    let log = space.manage(&owner, "audit", json!([])).await;
+    let lines: Vec<&Value> = log
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|line| line["tags"][1] == json!(["act", "delete-file"]))
+        .collect();
+    assert_eq!(lines.len(), 1, "own files are nobody's business");
+    let tags = lines[0]["tags"].as_array().unwrap();
+    for tag in [
+        ["by", &ann.hex()],
+        ["p", &ben.hex()],
+        ["x", &hash(names[3].as_bytes())],
+    ] {
+        assert!(tags.contains(&json!(tag)), "{tags:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_write_or_not_upload_uploads_nothing() {
+    let owner = Person::new(9);
+    let space = TestSpace::with(|config| config.owner = Some(owner.0.public_key()));
+    let (ann, ben) = (Person::new(1), Person::new(2));
+    let mut admin = space.connect_as(&owner).await;
+    admin
+        .accepted(&owner.event(9007, &[&["h", "hall"]], ""))
+        .await;
+    drop(space.member(&ann).await);
+    space.member(&ben).await.join(&ben, "hall").await;
+    let upload = |person: &Person, text: &str| {
+        let token = Token::upload(person, text.as_bytes()).with(&["h", "hall"]);
+        token.put(&space, text.as_bytes()).send_boxed()
+    };
+    ok(upload(&ann, "from who does not belong").await);
+    let override_of = |deny: Value| json!(["hall", "member", [], deny]);
+    space
+        .manage(&owner, "setoverride", override_of(json!(["upload"])))
+        .await;
+    for person in [&ann, &ben] {
+        assert_eq!(upload(person, "no more files").await.status, 403);
+    }
+    ok(upload(&owner, "but of the owner").await);
+    space
+        .manage(&owner, "setoverride", override_of(json!([])))
+        .await;
+    ok(upload(&ben, "files again").await);
+    let silence = |until: u32| json!([ben.hex(), until]);
+    space.manage(&owner, "timeout", silence(START + 50)).await;
+    let answer = upload(&ben, "in silence").await;
+    assert_eq!(answer.status, 403);
+    assert!(answer.header("x-reason").contains("until"), "{answer:?}");
+    let name = hash(b"files again");
+    let report = ben.event(1984, &[&["x", &name, "spam"]], "");
+    let body = serde_json::to_vec(&report).unwrap();
+    assert_eq!(space.put("/report", &body).send().await.status, 403);
+    space.manage(&owner, "timeout", silence(0)).await;
+    ok(upload(&ben, "in silence").await);
+}

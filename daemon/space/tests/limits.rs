@@ -198,3 +198,28 @@ async fn ids_that_lie_are_refused_and_hide_nothing() {
     let found = client.query(json!({"ids": [honest.id, other.id]})).await;
     assert_eq!(contents(&found), ["honest"]);
 }
+
+#[tokio::test]
+async fn each_filter_of_a_question_is_paid_for() {
+    let space = TestSpace::with(|config| {
+        config.limits.message_burst = 25;
+        config.limits.messages_per_second = 0;
+    });
+    let mut client = space.connect().await;
+    let filters = vec![json!({"ids": ["0".repeat(64)]}); 10];
+    let question = |verb: &str| {
+        let mut question = vec![json!(verb), json!("q")];
+        question.extend(filters.iter().cloned());
+        Value::Array(question)
+    };
+    client.send(question("REQ")).await;
+    until(&mut client, "EOSE").await;
+    client.send(question("COUNT")).await;
+    until(&mut client, "COUNT").await;
+    client.send(question("REQ")).await;
+    let refused = client.next().await;
+    assert_eq!(refused[0], "CLOSED");
+    assert!(refused[2].as_str().unwrap().starts_with("rate-limited: "));
+    client.send(json!(["REQ", "one", filters[0]])).await;
+    until(&mut client, "EOSE").await;
+}

@@ -266,3 +266,76 @@ async fn nip17_a_private_message_made_by_a_library_arrives_and_opens() {
         [list.id.to_hex()]
     );
 }
+
+#[tokio::test]
+async fn a_report_about_a_private_message_reaches_the_moderators_of_the_space() {
+    let owner = Person::new(9);
+    let mut space = TestSpace::with(|config| config.owner = Some(owner.0.public_key()));
+    let (ann, ben) = (Person::new(1), Person::new(2));
+    let mut from = space.member(&ann).await;
+    let mut to = space.member(&ben).await;
+    let letter = wrap(1, &ben, "sealed");
+    from.accepted(&letter).await;
+    let report = ben.event(
+        1984,
+        &[
+            &["p", &ann.hex(), "spam"],
+            &["e", &letter.id.to_hex(), "spam"],
+        ],
+        "unwanted",
+    );
+    to.accepted(&report).await;
+    for restarted in [false, true] {
+        let waiting = space
+            .manage(&owner, "listeventsneedingmoderation", json!([]))
+            .await;
+        assert_eq!(waiting[0]["report"], report.id.to_hex());
+        assert_eq!(waiting[0]["channel"], Value::Null);
+        let mut moderator = space.connect_as(&owner).await;
+        let seen = moderator.query(json!({"kinds": [1984]})).await;
+        assert_eq!(ids(&seen), [report.id.to_hex()]);
+        if !restarted {
+            space.restart();
+        }
+    }
+    // The message itself stays between the two.
+    let mut moderator = space.connect_as(&owner).await;
+    let asked = json!({"ids": [letter.id.to_hex()]});
+    assert!(moderator.query(asked).await.is_empty());
+    space
+        .manage(&owner, "allowevent", json!([report.id.to_hex()]))
+        .await;
+}
+
+#[tokio::test]
+async fn nip40_a_home_collects_until_the_permission_expires() {
+    let space = TestSpace::new();
+    let (ann, ben, home) = (Person::new(1), Person::new(2), Person::new(9));
+    let mut from = space.member(&ann).await;
+    let mut person = space.member(&ben).await;
+    from.accepted(&wrap(1, &ben, "sealed")).await;
+    let until = (common::START + 60).to_string();
+    let permission = ben.event(
+        30078,
+        &[
+            &["d", "warren/collect"],
+            &["p", &home.hex()],
+            &["expiration", &until],
+        ],
+        "",
+    );
+    person.accepted(&permission).await;
+    let mut collector = space.connect_as(&home).await;
+    let held = collector.subscribe("mail", own(&ben)).await.unwrap();
+    assert_eq!(held.len(), 1);
+    space.now.store(common::START + 60, Ordering::SeqCst);
+    closed(&mut collector, own(&ben), "restricted:").await;
+    // What was subscribed before hears nothing more.
+    for number in 2..4 {
+        from.accepted(&wrap(number, &ben, "for ben alone")).await; // the answer comes when the one before was heard
+    }
+    collector
+        .send(json!(["COUNT", "last", {"kinds": [1]}]))
+        .await;
+    assert_eq!(collector.next().await[0], "COUNT");
+}

@@ -542,3 +542,53 @@ async fn hidden_channels_are_not_counted_and_not_compared() {
     let nothing = ask_everything(&mut member, "nothing").await;
     assert_eq!(ask_everything(&mut member, "hidden").await, nothing);
 }
+
+#[tokio::test]
+async fn nip77_private_messages_are_compared_with_their_recipient_and_with_homes_that_collect() {
+    let space = TestSpace::with(roomy);
+    let (ann, ben, home) = (Person::new(1), Person::new(2), Person::new(9));
+    let mut from = space.member(&ann).await;
+    let mut to = space.member(&ben).await;
+    let mut wraps = Vec::new();
+    for number in 0..5u16 {
+        let wrap = Person::new(1000 + number).event_at(
+            START - u32::from(number) * 1000,
+            1059,
+            &[&["p", &ben.hex()]],
+            "sealed",
+        );
+        from.accepted(&wrap).await;
+        wraps.push(wrap);
+    }
+    let permission = ben.event(30078, &[&["d", "warren/collect"], &["p", &home.hex()]], "");
+    to.accepted(&permission).await;
+    let mut collector = space.connect_as(&home).await;
+    let filter = json!({"kinds": [1059], "#p": [ben.hex()]});
+    let missing: BTreeSet<String> = wraps[2..].iter().map(|wrap| wrap.id.to_hex()).collect();
+    for client in [&mut to, &mut collector] {
+        let (have, need) = compare(client, filter.clone(), &storage(&wraps[..2]))
+            .await
+            .unwrap();
+        assert_eq!((have.len(), need), (0, missing.clone()));
+        let own = json!({"kinds": [30078], "authors": [ben.hex()]});
+        let (_, need) = compare(client, own, &storage([])).await.unwrap();
+        assert_eq!(need, BTreeSet::from([permission.id.to_hex()]));
+    }
+    let reason = compare(&mut from, filter.clone(), &storage([]))
+        .await
+        .unwrap_err();
+    assert!(reason.starts_with("restricted: "), "{reason}");
+    // A sync that is open ends with the permission.
+    let empty = storage([]);
+    let mut negentropy = Negentropy::new(Storage::Borrowed(&empty), 4096).unwrap();
+    let first = negentropy.initiate().unwrap();
+    open_sync(&mut collector, "open", &filter, &first).await;
+    sync_answer(&mut collector, "open").await.unwrap();
+    to.accepted(&ben.event_at(START + 1, 30078, &[&["d", "warren/collect"]], ""))
+        .await;
+    collector
+        .send(json!(["NEG-MSG", "open", HEXLOWER.encode(&first)]))
+        .await;
+    let reason = sync_answer(&mut collector, "open").await.unwrap_err();
+    assert!(reason.starts_with("restricted: "), "{reason}");
+}

@@ -1,10 +1,12 @@
 //! Lists of relays (NIP-65), requests to vanish (NIP-62) and protected events (NIP-70) as clients see them.
 
+mod blossom;
 mod common;
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use blossom::{Token, hash, ok};
 use common::{Client, Person, SERVICE, START, TestSpace, contents, ids};
 use nostr::event::Event;
 use serde_json::json;
@@ -322,4 +324,95 @@ async fn nip62_channels_stay_as_they_are_when_their_founder_vanishes() {
     let mut invited = space.connect_as(&dan).await;
     let join = dan.event(9021, &[&tools, &["code", "another code true"]], "");
     invited.accepted(&join).await;
+}
+
+#[tokio::test]
+async fn nip62_files_complaints_and_permissions_go_too() {
+    let owner = Person::new(9);
+    let mut space = TestSpace::with(|config| config.owner = Some(owner.0.public_key()));
+    let (ann, ben, home) = (Person::new(1), Person::new(2), Person::new(8));
+    let mut client = space.member(&ann).await;
+    let mut other = space.member(&ben).await;
+    let upload = |space: &TestSpace, person: &Person, text: &str| {
+        let bytes = text.as_bytes();
+        Token::upload(person, bytes).put(space, bytes).send_boxed()
+    };
+    ok(upload(&space, &ann, "a vanishing picture").await);
+    ok(upload(&space, &ann, "a picture both had").await);
+    ok(upload(&space, &ben, "a picture both had").await);
+    ok(upload(&space, &ben, "what ben drew").await);
+    // A complaint about a file, one about a message, and leave for a home.
+    let name = hash(b"what ben drew");
+    let about_file = ann.event(1984, &[&["x", &name, "spam"]], "a vanishing complaint");
+    let body = serde_json::to_vec(&about_file).unwrap();
+    ok(space.put("/report", &body).send().await);
+    let bad = ben.event(9, &[&h("general")], "bad");
+    other.accepted(&bad).await;
+    let about = ann.event(
+        1984,
+        &[&["p", &ben.hex(), "spam"], &["e", &bad.id.to_hex()]],
+        "a vanishing report",
+    );
+    client.accepted(&about).await;
+    let permission = ann.event(30078, &[&["d", "warren/collect"], &["p", &home.hex()]], "");
+    client.accepted(&permission).await;
+    let mut collector = space.connect_as(&home).await;
+    let mail = json!({"kinds": [1059], "#p": [ann.hex()]});
+    assert!(collector.subscribe("before", mail.clone()).await.is_ok());
+    assert!(disk_holds(space.dir.path(), b"vanishing"));
+    let (_, answer) = vanish(&space, &ann, 0, "ALL_RELAYS").await;
+    assert_eq!(answer, (true, String::new()));
+    assert!(
+        !disk_holds(space.dir.path(), b"vanishing"),
+        "before the answer"
+    );
+    for restarted in [false, true] {
+        let mut collector = space.connect_as(&home).await;
+        assert!(collector.subscribe("after", mail.clone()).await.is_err());
+        let waiting = space
+            .manage(&owner, "listeventsneedingmoderation", json!([]))
+            .await;
+        assert_eq!(waiting, json!([]));
+        let status = async |text: &str| {
+            let path = format!("/{}", hash(text.as_bytes()));
+            space.get(&path).send().await.status
+        };
+        assert_eq!(status("a vanishing picture").await, 404);
+        assert_eq!(status("a picture both had").await, 200);
+        let path = format!("/list/{}", ann.hex());
+        assert_eq!(space.get(&path).send().await.json(), json!([]));
+        if !restarted {
+            space.restart();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_channel_takes_along_reports_and_deletion_requests_about_it() {
+    let owner = Person::new(9);
+    let space = TestSpace::with(|config| config.owner = Some(owner.0.public_key()));
+    let ann = Person::new(1);
+    let mut client = space.member(&ann).await;
+    let mut admin = space.connect_as(&owner).await;
+    admin.accepted(&owner.event(9007, &[&h("den")], "")).await;
+    client.join(&ann, "den").await;
+    let messages = ["one", "two"].map(|text| ann.event(9, &[&h("den")], text));
+    for message in &messages {
+        client.accepted(message).await;
+    }
+    let [one, two] = messages.map(|message| message.id.to_hex());
+    let report = ann.event(
+        1984,
+        &[&["p", &ann.hex(), "other"], &["e", &one]],
+        "vanishing words of a report",
+    );
+    client.accepted(&report).await;
+    let deletion = ann.event(5, &[&["e", &two]], "vanishing words of a deletion");
+    client.accepted(&deletion).await;
+    let elsewhere = ann.event(5, &[&["e", &"0".repeat(64)]], "staying words");
+    client.accepted(&elsewhere).await;
+    assert!(disk_holds(space.dir.path(), b"vanishing words of a report"));
+    admin.accepted(&owner.event(9008, &[&h("den")], "")).await;
+    assert!(!disk_holds(space.dir.path(), b"vanishing words"));
+    assert!(disk_holds(space.dir.path(), b"staying words"));
 }

@@ -1,6 +1,6 @@
 //! DELETE of a file, and the list of what somebody uploaded (BUD-12).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
 use hyper::body::Incoming;
@@ -9,29 +9,68 @@ use hyper::{Request, Response, StatusCode};
 use nostr::key::PublicKey;
 
 use super::auth::Verb;
-use super::blobs::FileHash;
+use super::blobs::{FileHash, Right};
 use super::policy::{self, Looker};
 use super::refusal::Refusal;
 use super::{blocking, routes};
 use crate::answer::{Body, text};
 use crate::core::Core;
+use crate::ingest::Act;
+use crate::pipeline::Pipeline;
+use crate::record::ChannelId;
+
+/// People that one line of the log names.
+const PEOPLE: usize = 200;
 
 /// Deletes what the asker may delete of a file: their own uploads, and others' where they moderate; with an `h` tag, in
-/// that channel only. The bytes go with the last upload of them.
+/// that channel only. What goes of others is in the log before it goes. The bytes go with the last upload of them.
 pub async fn delete(
     core: &Arc<Core>,
+    pipeline: &Pipeline,
     hash: FileHash,
     headers: &HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
     let headers = headers.clone();
-    blocking(core, move |core| {
+    let (person, rights) = blocking(core, move |core| {
         let token = routes::must_token(core, &headers, Verb::Delete)?;
         token.covers(&hash)?;
         core.files.take_change(&token.person)?;
         let groups = core.groups();
-        let removed = core.files.blobs.remove(&hash, &mut |right| {
-            (token.channel.is_none() || token.channel == right.channel)
+        let mut rights = Vec::new();
+        core.files.blobs.remove(&hash, &mut |right| {
+            if (token.channel.is_none() || token.channel == right.channel)
                 && policy::may_delete(core, &groups, &token.person, right)
+            {
+                rights.push(right.clone());
+            }
+            false
+        })?;
+        Ok((token.person, rights))
+    })
+    .await?;
+    let mut others: BTreeMap<Option<ChannelId>, Vec<PublicKey>> = BTreeMap::new();
+    for right in rights.iter().filter(|right| right.uploader != person) {
+        let people = others.entry(right.channel.clone()).or_default();
+        people.push(right.uploader);
+    }
+    for (channel, people) in others {
+        for people in people.chunks(PEOPLE) {
+            let act = Act::new("delete-file", &person).with("x", &hash.to_string());
+            let act = people
+                .iter()
+                .fold(act, |act, person| act.with("p", &person.to_hex()));
+            let noted = pipeline.note(act, channel.clone()).await;
+            if !matches!(noted, Some(Ok(_))) {
+                return Err(Refusal::Trouble);
+            }
+        }
+    }
+    blocking(core, move |core| {
+        let groups = core.groups();
+        let removed = core.files.blobs.remove(&hash, &mut |right| {
+            let is_same =
+                |found: &Right| found.uploader == right.uploader && found.channel == right.channel;
+            rights.iter().any(is_same) && policy::may_delete(core, &groups, &person, right)
         })?;
         match removed {
             0 => Err(Refusal::NotFound),

@@ -194,6 +194,21 @@ impl Files {
         }
     }
 
+    /// Whether there is anything of a person; also when that cannot be told.
+    pub fn knows(&self, person: &PublicKey) -> bool {
+        self.blobs.knows(person).unwrap_or_else(|error| {
+            log::error!("it cannot be told what files somebody has: {error}");
+            true
+        })
+    }
+
+    /// Removes what somebody who vanishes uploaded and reported up to a second. What is being uploaded at the moment is
+    /// refused at its end, because the person is no member any more.
+    pub fn forget_person(&self, person: &PublicKey, until: u64) -> Result<(), BlobError> {
+        let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        self.blobs.forget_person(person, until)
+    }
+
     /// Takes one of a person's changes.
     fn take_change(&self, person: &PublicKey) -> Result<(), Refusal> {
         let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,7 +11,7 @@ use super::refusal::Refusal;
 use crate::access::Viewer;
 use crate::config::FileLimits;
 use crate::core::Core;
-use crate::groups::permissions::Permission;
+use crate::groups::permissions::{Permission, Permissions};
 use crate::groups::roles::Standing;
 use crate::groups::{Channel, Groups};
 
@@ -68,6 +68,14 @@ const fn quota(limits: &FileLimits, rank: Rank) -> u64 {
     }
 }
 
+/// Refuses who may not write for a time.
+pub fn not_silenced(core: &Core, groups: &Groups, person: &PublicKey) -> Result<(), Refusal> {
+    match groups.community().timed_out(person, core.now()) {
+        Some(until) => Err(Refusal::Silenced(until)),
+        None => Ok(()),
+    }
+}
+
 /// Whether a token's person may upload into the channel it names; their rank in the space.
 pub fn may_upload(core: &Core, token: &Token) -> Result<Rank, Refusal> {
     let groups = core.groups();
@@ -76,6 +84,7 @@ pub fn may_upload(core: &Core, token: &Token) -> Result<Rank, Refusal> {
         let is_public = token.channel.is_none();
         return is_public.then_some(rank).ok_or(Refusal::Channel);
     }
+    not_silenced(core, &groups, &token.person)?;
     let in_space = groups.standing(&core.authority, &token.person);
     let rank = Rank::of(&in_space)
         .filter(|_| in_space.permissions.has(Permission::Upload))
@@ -85,7 +94,12 @@ pub fn may_upload(core: &Core, token: &Token) -> Result<Rank, Refusal> {
         let channel = groups.get(id).ok_or(Refusal::Channel)?;
         let is_open = !channel.metadata.restricted && !channel.is_private();
         let here = groups.standing_in(&core.authority, channel, &token.person);
-        if !(is_open || here.belongs && here.permissions.has(Permission::Upload)) {
+        let may = match here.belongs {
+            true => here.permissions,
+            false if is_open => groups.left_in(channel, &token.person, in_space.permissions),
+            false => Permissions::NONE,
+        };
+        if !may.has(Permission::Upload) {
             return Err(Refusal::Channel);
         }
     }
@@ -97,16 +111,24 @@ pub fn holder(core: &Core, person: &PublicKey) -> Option<PublicKey> {
     standing(core, &core.groups(), person).map(|_| *person)
 }
 
-/// Whether somebody may delete a right: who uploaded it, and who moderates where it is.
+/// Whether somebody may delete a right: who uploaded it, and who moderates where it is and stands above who uploaded it.
 pub fn may_delete(core: &Core, groups: &Groups, person: &PublicKey, right: &Right) -> bool {
-    let rank = match &right.channel {
-        _ if right.uploader == *person => return true,
-        None => standing(core, groups, person),
-        Some(id) => groups
-            .get(id)
-            .and_then(|channel| standing_in(core, groups, channel, person)),
+    if right.uploader == *person {
+        return true;
+    }
+    let channel = match &right.channel {
+        None => None,
+        Some(id) => match groups.get(id) {
+            None => return false,
+            channel => channel,
+        },
     };
-    rank >= Some(Rank::Moderator)
+    let place = |person: &PublicKey| match channel {
+        None => groups.standing(&core.authority, person),
+        Some(channel) => groups.standing_in(&core.authority, channel, person),
+    };
+    let standing = place(person);
+    Rank::of(&standing) >= Some(Rank::Moderator) && standing.is_above(place(&right.uploader).order)
 }
 
 /// Somebody who looks at files.
@@ -127,6 +149,7 @@ impl Looker {
             viewer: Viewer {
                 people: people.into_iter().collect(),
                 authority: core.authority,
+                now: core.now(),
             },
             groups: core.groups(),
             oldest: core.files.oldest(core.now()),

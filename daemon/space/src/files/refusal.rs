@@ -34,6 +34,9 @@ pub enum Refusal {
     /// Only members may do this.
     #[error("restricted: only members of this space may do this")]
     NotMember,
+    /// A time-out, until this second.
+    #[error("restricted: you may not write here until {0} (seconds since 1970)")]
+    Silenced(u64),
     /// Only moderators may do this.
     #[error("restricted: only moderators may do this")]
     NotModerator,
@@ -127,9 +130,11 @@ impl Refusal {
             Self::NotFound | Self::NoSuchPath => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Auth(_) => StatusCode::UNAUTHORIZED,
-            Self::NotMember | Self::NotModerator | Self::Channel | Self::OutsideAddress => {
-                StatusCode::FORBIDDEN
-            }
+            Self::NotMember
+            | Self::NotModerator
+            | Self::Silenced(_)
+            | Self::Channel
+            | Self::OutsideAddress => StatusCode::FORBIDDEN,
             Self::Invalid(_) | Self::Broken => StatusCode::BAD_REQUEST,
             Self::LengthRequired(_) => StatusCode::LENGTH_REQUIRED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,

@@ -1,7 +1,7 @@
 //! PUT `/report`: a complaint about a file (BUD-09, an event of NIP-56). GET `/report`, our own: the complaints about
 //! files where the asker moderates.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Limited};
@@ -53,9 +53,16 @@ pub async fn put(core: &Arc<Core>, request: Request<Incoming>) -> Result<Respons
         if age > limits.past_seconds {
             return Err(Refusal::Invalid("the date is too far from the time here"));
         }
-        if policy::standing(core, &core.groups(), &event.pubkey).is_none() {
+        let _gate = core
+            .files
+            .gate
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let groups = core.groups();
+        if policy::standing(core, &groups, &event.pubkey).is_none() {
             return Err(Refusal::NotMember);
         }
+        policy::not_silenced(core, &groups, &event.pubkey)?;
         core.files.take_change(&event.pubkey)?;
         if !event.verify_id() || !event.verify_signature() {
             return Err(AuthError::Signature.into());

@@ -25,20 +25,29 @@ use super::refusal::Refusal;
 use super::{download, manage, media, mirror, report, resume, upload};
 use crate::answer::{Body, full, text, with_cors};
 use crate::core::Core;
+use crate::pipeline::Pipeline;
 
 /// Methods of all paths, for a preflight.
 const ALLOW: &str = "GET, HEAD, PUT, PATCH, DELETE, OPTIONS";
 
 /// Answers one request.
-pub async fn respond(core: &Arc<Core>, request: Request<Incoming>) -> Response<Body> {
-    let answer = match route(core, request).await {
+pub async fn respond(
+    core: &Arc<Core>,
+    pipeline: &Pipeline,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let answer = match route(core, pipeline, request).await {
         Ok(response) => response,
         Err(refusal) => refusal.answer(),
     };
     with_cors(answer)
 }
 
-async fn route(core: &Arc<Core>, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+async fn route(
+    core: &Arc<Core>,
+    pipeline: &Pipeline,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Refusal> {
     let path = request.uri().path().to_owned();
     let rest = path.strip_prefix('/').ok_or(Refusal::NoSuchPath)?;
     let method = request.method().clone();
@@ -76,7 +85,7 @@ async fn route(core: &Arc<Core>, request: Request<Incoming>) -> Result<Response<
             let hash = file(rest).ok_or(Refusal::Method)?;
             match method {
                 Method::GET | Method::HEAD => download::get(core, hash, &request).await,
-                Method::DELETE => manage::delete(core, hash, request.headers()).await,
+                Method::DELETE => manage::delete(core, pipeline, hash, request.headers()).await,
                 Method::PATCH => resume::patch(core, hash, request).await,
                 _ => Err(Refusal::Method),
             }

@@ -24,6 +24,8 @@ pub struct Report {
     pub id: EventId,
     /// Who reports.
     pub by: PublicKey,
+    /// Its date, seconds since 1970.
+    pub at: u64,
     /// The message it is about.
     pub event: Option<EventId>,
     /// The person it is about.
@@ -45,6 +47,7 @@ impl Report {
         Self {
             id: event.id,
             by: event.pubkey,
+            at: event.created_at.as_secs(),
             event: tag_values(event, "e")
                 .next()
                 .and_then(|id| EventId::from_hex(id).ok()),

@@ -14,8 +14,11 @@ pub const WORDS: usize = 200;
 pub const WORD_CHARS: usize = 64;
 /// Hosts that links may lead to.
 pub const HOSTS: usize = 100;
-/// Tags that people read besides the content.
-const TEXTS: [&str; 6] = ["title", "subject", "summary", "name", "alt", "location"];
+/// Tags that people read, or follow, besides the content: all that stands in them.
+const TEXTS: [&str; 12] = [
+    "title", "subject", "summary", "name", "alt", "location", "option", "imeta", "r", "url",
+    "image", "thumb",
+];
 
 /// Which links may be written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,12 +80,10 @@ impl Filters {
         if self.words.is_empty() && self.links == Links::Any {
             return Ok(());
         }
-        let tags = TEXTS.iter().flat_map(|name| tag_values(event, name));
-        // What can be chosen in a poll stands behind its name.
-        let options = event.tags.iter().filter(|tag| tag.kind() == "option");
-        let options = options.filter_map(|tag| tag.as_slice().get(2).map(String::as_str));
-        let content = std::iter::once(event.content.as_str());
-        for text in content.chain(tags).chain(options) {
+        let tags = event.tags.iter();
+        let read = tags.filter(|tag| TEXTS.contains(&tag.kind()));
+        let texts = read.flat_map(|tag| tag.as_slice().iter().skip(1).map(String::as_str));
+        for text in std::iter::once(event.content.as_str()).chain(texts) {
             self.check_text(text)?;
         }
         Ok(())
@@ -139,7 +140,10 @@ fn tokens(folded: &str) -> String {
 
 /// The hosts of the links in a text: what stands behind `://`, or begins with `www.`.
 fn links(text: &str) -> impl Iterator<Item = String> {
-    text.split_whitespace().flat_map(|word| {
+    // As one address, with all that could stand before its host, and as several with commas and the like between them.
+    let words = text.split_whitespace();
+    let parts = words.flat_map(|word| std::iter::once(word).chain(word.split(is_no_address)));
+    parts.flat_map(|word| {
         let mut found: Vec<String> = word.split("://").skip(1).map(host).collect();
         if found.is_empty()
             && let Some(at) = word.to_ascii_lowercase().find("www.")
@@ -150,6 +154,11 @@ fn links(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
+/// Whether a character ends an address for most programs.
+fn is_no_address(c: char) -> bool {
+    !c.is_alphanumeric() && !"-._~:/?#[]@!$&'()*+=%\\".contains(c)
+}
+
 /// The host at the beginning of an address without its scheme, lowercase, without a last dot.
 pub fn host(address: &str) -> String {
     let authority = address
@@ -157,8 +166,9 @@ pub fn host(address: &str) -> String {
         .next()
         .unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
-    let host = host.split(':').next().unwrap_or_default();
-    host.trim_end_matches(['.', ',', ';', '!']).to_lowercase()
+    let is_no_name = |c: char| !(c.is_alphanumeric() || "-._".contains(c));
+    let host = host.split(is_no_name).next().unwrap_or_default();
+    host.trim_end_matches('.').to_lowercase()
 }
 
 #[cfg(test)]
@@ -223,10 +233,24 @@ mod tests {
             "https://evil.example\\@example.org",
             "(www.evil.example)",
             "https://example.org/x,https://evil.example",
+            "https://evil.example,www.example.org",
+            "https://example.org,www.evil.example",
+            "https://evil.example|www.example.org",
+            "https://example.org,@evil.example",
+            "www.example.org;www.evil.example",
         ] {
             assert!(!says(&filters, text), "{text}");
         }
         assert!(!says(&to(&[]), "https://example.org"));
+        let tagged = |tag: &[&str]| {
+            let event = Person::new(1).event(1068, 1, &[tag], "");
+            filters.check(&event).is_ok()
+        };
+        let evil = "https://evil.example/x.png";
+        assert!(!tagged(&["option", "a", evil]));
+        assert!(!tagged(&["imeta", &format!("url {evil}"), "m image/png"]));
+        assert!(!tagged(&["r", evil]));
+        assert!(tagged(&["option", "a", "https://example.org/x.png"]));
     }
 
     proptest! {

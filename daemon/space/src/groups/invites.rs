@@ -78,12 +78,9 @@ impl Invites {
         invites.find(|invite| invite.channel.as_ref() == Some(channel) && invite.is_open(now))
     }
 
-    /// The invitation of a code, wherever it leads, if it is still open.
-    pub fn by_code(&self, code: &str, now: u64) -> Option<&Invite> {
-        self.by_code
-            .get(code)?
-            .iter()
-            .find(|invite| invite.is_open(now))
+    /// The invitations of a code, wherever they lead.
+    pub fn of_code(&self, code: &str) -> impl Iterator<Item = &Invite> {
+        self.by_code.get(code).into_iter().flatten()
     }
 
     /// All, with their codes.

@@ -346,6 +346,14 @@ impl Groups {
         subjects
     }
 
+    /// Forgets what somebody who vanishes (NIP-62) wrote up to a second and the state keeps: reports, and which homes
+    /// collect. The events themselves are erased.
+    pub fn forget(&mut self, person: &PublicKey, until: u64) {
+        let reports = &mut Arc::make_mut(&mut self.community).reports;
+        reports.retain(|report| report.by != *person || report.at > until);
+        Arc::make_mut(&mut self.permissions).forget(person, until);
+    }
+
     /// An act of the space: most change the space as a whole, some a channel.
     fn apply_act(&mut self, event: &Event) -> Vec<Subject> {
         let now = event.created_at.as_secs();

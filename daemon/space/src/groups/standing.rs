@@ -78,9 +78,23 @@ impl Groups {
             standing.order = FOUNDER_ORDER;
         }
         if !standing.permissions.has(Permission::ManageSpace) {
-            standing.permissions = overridden(standing.permissions, channel, roles());
+            let belongs = here.is_some();
+            standing.permissions = overridden(standing.permissions, channel, roles(), belongs);
         }
         standing
+    }
+
+    /// What is left in a channel that everybody may write in of what somebody may do in the space, without belonging to
+    /// the channel.
+    pub fn left_in(
+        &self,
+        channel: &Channel,
+        person: &PublicKey,
+        permissions: Permissions,
+    ) -> Permissions {
+        let roles = self.community.members.get(person).into_iter();
+        let roles = roles.flat_map(|roles| roles.0.iter().map(|role| &**role));
+        overridden(permissions, channel, roles, false)
     }
 
     fn of_roles<'a>(&self, roles: impl Iterator<Item = &'a str>, belongs: bool) -> Standing {
@@ -102,18 +116,22 @@ impl Groups {
 }
 
 /// What is left of permissions in a channel: first what it says of members, then what it says of the roles together,
-/// where one that allows counts more than one that denies.
+/// where one that allows counts more than one that denies. What it allows members is for those who belong to it.
 fn overridden<'a>(
     permissions: Permissions,
     channel: &Channel,
     roles: impl Iterator<Item = &'a str>,
+    belongs: bool,
 ) -> Permissions {
     let apply =
         |permissions: Permissions, say: Override| permissions.without(say.deny).and(say.allow);
     if channel.overrides.is_empty() || permissions == Permissions::NONE {
         return permissions;
     }
-    let members = channel.overrides.get(MEMBER).copied().unwrap_or_default();
+    let mut members = channel.overrides.get(MEMBER).copied().unwrap_or_default();
+    if !belongs {
+        members.allow = Permissions::NONE;
+    }
     let together = roles.filter_map(|role| channel.overrides.get(role)).fold(
         Override::default(),
         |all, one| Override {

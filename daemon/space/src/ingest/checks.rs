@@ -28,7 +28,10 @@ impl Batch {
         let Some(id) = id else { return Ok(named) };
         let target = core.store.get(&id)?;
         let seen = target.filter(|target| viewer.may_see(target, &self.groups));
-        Ok(seen.map_or(named, |target| target.channel.clone()))
+        // Of a private message the moderators of the space hear: nobody else reads what lies with the mail.
+        Ok(seen.map_or(named, |target| {
+            target.channel.clone().filter(|channel| !channel.is_mail())
+        }))
     }
 
     /// What is pinned must be in the channel. What is elsewhere gets the same answer as what is nowhere.

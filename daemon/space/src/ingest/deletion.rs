@@ -183,26 +183,40 @@ pub fn everything_in(channel: Option<&ChannelId>, core: &Core) -> Result<Vec<Eve
     let Some(channel) = channel else {
         return Ok(ids);
     };
-    let filter = Filter::new().custom_tag(SingleLetterTag::LOWERCASE_H, channel.as_str());
-    let mut after = None;
-    loop {
-        let page = core.store.query(&Query {
-            filter: &filter,
-            without: &[],
-            after,
-            limit: PAGE,
-            bytes: usize::MAX,
-            now: 0,
-        })?;
-        let erased = page.events.iter().filter(|event| {
-            event.channel.as_ref() == Some(channel) && event.event.kind.as_u16() != kinds::ACT
-        });
-        ids.extend(erased.map(|event| event.event.id));
-        after = page.next;
-        if after.is_none() {
-            return Ok(ids);
+    let groups = core.groups();
+    let others = groups.iter().map(|(id, _)| id.clone());
+    let mut others: Vec<ChannelId> = others.filter(|id| id != channel).collect();
+    others.push(ChannelId::mail());
+    // Reports and deletion requests belong to a channel without naming it.
+    let unnamed = [kinds::REPORT, kinds::DELETION].map(Kind::from_u16);
+    let filters = [
+        Filter::new().custom_tag(SingleLetterTag::LOWERCASE_H, channel.as_str()),
+        Filter::new().kinds(unnamed),
+    ];
+    for filter in &filters {
+        let mut after = None;
+        loop {
+            let page = core.store.query(&Query {
+                filter,
+                without: &others,
+                after,
+                limit: PAGE,
+                bytes: usize::MAX,
+                now: 0,
+            })?;
+            let erased = page.events.iter().filter(|event| {
+                event.channel.as_ref() == Some(channel) && event.event.kind.as_u16() != kinds::ACT
+            });
+            ids.extend(erased.map(|event| event.event.id));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
         }
     }
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
 }
 
 /// What the channels are rebuilt from, and the requests that led to it, stay.

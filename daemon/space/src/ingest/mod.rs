@@ -469,6 +469,8 @@ impl Batch {
             let channel = told_channel(&event);
             self.take(StoredEvent { event, channel });
         }
+        self.groups.forget(&vanish.person, vanish.until);
+        self.is_changed = true;
         self.vanish.push(vanish);
         Ok(String::new())
     }

@@ -14,10 +14,11 @@ use crate::record::tag_values;
 
 /// Bytes of the header.
 const HEADER_BYTES: usize = 8 * 1024;
-/// Proofs that are remembered at a time.
-const PROOFS: usize = 4096;
-/// And of one person.
+/// Proofs that are remembered of one person who has a say.
 const PROOFS_OF_ONE: usize = 128;
+/// Proofs of all others together, and of each of them in any case.
+const PROOFS_OF_OTHERS: usize = 2048;
+const PROOFS_OF_EACH: usize = 4;
 
 /// Reads the event in an `Authorization` header.
 pub fn parse(header: &str) -> Option<Event> {
@@ -69,11 +70,19 @@ pub fn check(
     Ok(())
 }
 
-/// Proofs that were used: none counts twice. After a restart those from before do not count at all.
+/// Proofs that were used: none counts twice. After a restart those from before do not count at all. Nobody's proofs take
+/// the room of somebody else's who has a say.
 #[derive(Debug)]
 pub struct UsedProofs {
     since: u64,
-    used: Mutex<HashMap<EventId, (u64, PublicKey)>>,
+    used: Mutex<HashMap<PublicKey, Used>>,
+}
+
+/// The proofs of one person, with their dates.
+#[derive(Debug, Default)]
+struct Used {
+    proofs: HashMap<EventId, u64>,
+    has_a_say: bool,
 }
 
 impl UsedProofs {
@@ -85,22 +94,41 @@ impl UsedProofs {
         }
     }
 
-    /// Notes a proof; `Err` when it was used before, or may have been.
-    pub fn take(&self, event: &Event, now: u64, window: u64) -> Result<(), &'static str> {
+    /// Notes a proof; `Err` when it was used before, or may have been. `has_a_say`: whether its author may do more here
+    /// than members do.
+    pub fn take(
+        &self,
+        event: &Event,
+        has_a_say: bool,
+        now: u64,
+        window: u64,
+    ) -> Result<(), &'static str> {
         let created_at = event.created_at.as_secs();
         if created_at <= self.since {
             return Err("the space was started after this was signed; try again");
         }
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.retain(|_, (created_at, _)| created_at.abs_diff(now) <= window);
-        if used.contains_key(&event.id) {
+        used.retain(|_, of_one| {
+            let proofs = &mut of_one.proofs;
+            proofs.retain(|_, created_at| created_at.abs_diff(now) <= window);
+            !proofs.is_empty()
+        });
+        let share = if has_a_say {
+            PROOFS_OF_ONE
+        } else {
+            let others = used.values().filter(|of_one| !of_one.has_a_say).count();
+            let share = PROOFS_OF_OTHERS / others.max(1);
+            share.clamp(PROOFS_OF_EACH, PROOFS_OF_ONE)
+        };
+        let own = used.entry(event.pubkey).or_default();
+        own.has_a_say = has_a_say;
+        if own.proofs.contains_key(&event.id) {
             return Err("this proof was used before; sign each request anew");
         }
-        let own = used.values().filter(|(_, person)| *person == event.pubkey);
-        if used.len() >= PROOFS || own.count() >= PROOFS_OF_ONE {
+        if own.proofs.len() >= share {
             return Err("too many requests; try again in a minute");
         }
-        used.insert(event.id, (created_at, event.pubkey));
+        own.proofs.insert(event.id, created_at);
         Ok(())
     }
 }
@@ -145,10 +173,39 @@ mod tests {
         let mut forged = good.clone();
         forged.pubkey = Person::new(2).key();
         assert!(check(&forged, "POST", b"body", SERVICE, 1000, 60).is_err());
+        for has_a_say in [false, true] {
+            let used = UsedProofs::new(900);
+            assert_eq!(used.take(&good, has_a_say, 1000, 60), Ok(()));
+            assert!(used.take(&good, has_a_say, 1000, 60).is_err());
+            assert!(used.take(&good, !has_a_say, 1000, 60).is_err());
+            assert!(
+                UsedProofs::new(1000)
+                    .take(&good, has_a_say, 1000, 60)
+                    .is_err()
+            );
+        }
+    }
+
+    #[test]
+    fn a_crowd_of_members_keeps_nobody_with_a_say_from_managing() {
         let used = UsedProofs::new(900);
-        assert_eq!(used.take(&good, 1000, 60), Ok(()));
-        assert!(used.take(&good, 1000, 60).is_err());
-        assert!(UsedProofs::new(1000).take(&good, 1000, 60).is_err());
+        let proof =
+            |person: &Person, n: u32| person.event(27235, 1000, &[&["nonce", &n.to_string()]], "");
+        let mut taken = 0;
+        for person in (10..50).map(Person::new) {
+            for n in 0..130 {
+                taken += usize::from(used.take(&proof(&person, n), false, 1000, 60).is_ok());
+            }
+        }
+        assert!(taken <= PROOFS_OF_OTHERS * 3, "{taken}");
+        let (owner, late) = (Person::new(1), Person::new(2));
+        for n in 0..PROOFS_OF_ONE as u32 {
+            assert_eq!(used.take(&proof(&owner, n), true, 1000, 60), Ok(()));
+        }
+        assert!(used.take(&proof(&owner, 999), true, 1000, 60).is_err());
+        for n in 0..PROOFS_OF_EACH as u32 {
+            assert_eq!(used.take(&proof(&late, n), false, 1000, 60), Ok(()));
+        }
     }
 
     #[test]

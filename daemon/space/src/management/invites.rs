@@ -79,7 +79,8 @@ pub fn create(context: &mut Context<'_>) -> Result<Value, Stop> {
     Ok(json!({ "code": code, "id": made }))
 }
 
-/// `listinvites`: those that are open, of the space and of the channels where the caller may invite.
+/// `listinvites`: those that are open, of the space and of the channels where the caller may invite. The code is told to
+/// who made it, and to who could: it is worth the role it gives.
 pub fn list(context: &mut Context<'_>) -> Result<Value, Stop> {
     let now = context.core.now();
     let invites = context.batch.groups.community().invites.iter();
@@ -88,7 +89,7 @@ pub fn list(context: &mut Context<'_>) -> Result<Value, Stop> {
         .map(|(code, invite)| {
             json!({
                 "id": invite.id,
-                "code": code,
+                "code": may_know(context, invite).then_some(code),
                 "channel": invite.channel.as_ref().map(ChannelId::as_str),
                 "expiration": invite.expires,
                 "uses": invite.uses,
@@ -138,6 +139,18 @@ fn may_see(context: &Context<'_>, channel: Option<&ChannelId>) -> bool {
             .is_ok(),
         None => context.standing.permissions.has(Permission::Invite),
     }
+}
+
+fn may_know(context: &Context<'_>, invite: &Invite) -> bool {
+    let standing = match &invite.channel {
+        Some(id) => context
+            .channel(id.as_str())
+            .map(|(_, _, standing)| standing),
+        None => Ok(context.standing),
+    };
+    let role = || invite.role.as_deref().into_iter();
+    invite.by == context.by
+        || standing.is_ok_and(|standing| give(&context.batch.groups, &standing, role()).is_ok())
 }
 
 /// 120 random bits as text.

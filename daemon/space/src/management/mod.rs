@@ -24,9 +24,10 @@ pub use authorization::UsedProofs;
 
 use crate::answer::{Body, full};
 use crate::core::Core;
+use crate::groups::Channel;
 use crate::groups::permissions::Permission;
-use crate::groups::roles::Standing;
-use crate::groups::rules::{Refusal, not_allowed};
+use crate::groups::roles::{MEMBER_ORDER, Standing};
+use crate::groups::rules::{Refusal, not_allowed, not_silenced};
 use crate::ingest::{Act, Batch, Pace, Stop};
 use crate::pipeline::Pipeline;
 use crate::record::ChannelId;
@@ -152,6 +153,21 @@ const METHODS: &[Method] = &[
     method("listemoji", Permission::ManageEmoji, emoji::list),
 ];
 
+/// Methods that change nothing: also who may not write for a time may call them.
+const READING: [&str; 11] = [
+    "supportedmethods",
+    "listbannedpubkeys",
+    "listallowedpubkeys",
+    "listtimeouts",
+    "listroles",
+    "listoverrides",
+    "listinvites",
+    "listeventsneedingmoderation",
+    "listbannedevents",
+    "audit",
+    "getfilters",
+];
+
 fn supported(context: &mut Context<'_>) -> Result<Value, Stop> {
     let may = |method: &&Method| match method.needs {
         Some(needed) => context.standing.permissions.has(needed),
@@ -197,6 +213,9 @@ impl Call {
             .is_some_and(|needed| !standing.permissions.has(needed))
         {
             return Err(not_allowed());
+        }
+        if !READING.contains(&method.name) {
+            not_silenced(&batch.groups, &self.by, core.now())?;
         }
         let mut context = Context {
             by: self.by,
@@ -248,8 +267,16 @@ pub async fn respond(
         let (now, window) = (core.now(), core.config.limits.http_auth_seconds);
         authorization::check(&proof, "POST", &body, &core.config.service, now, window)?;
         let request = parse(&body);
-        if core.groups().standing(&core.authority, &by).belongs {
-            core.used_proofs.take(&proof, now, window)?;
+        let groups = core.groups();
+        let standing = groups.standing(&core.authority, &by);
+        if standing.belongs {
+            let has_roles = |channel: &Channel| {
+                let roles = channel.members.get(&by);
+                roles.is_some_and(|roles| !roles.0.is_empty())
+            };
+            let has_a_say = standing.order < MEMBER_ORDER
+                || groups.iter().any(|(_, channel)| has_roles(channel));
+            core.used_proofs.take(&proof, has_a_say, now, window)?;
         }
         Ok::<_, &'static str>(request)
     });

@@ -101,6 +101,7 @@ impl Context<'_> {
         Viewer {
             people: vec![self.by],
             authority: self.core.authority,
+            now: self.core.now(),
         }
     }
 

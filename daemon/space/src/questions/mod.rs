@@ -85,7 +85,8 @@ impl Sight<'_> {
     fn page(&self, filter: &Filter, step: Step, wanted: usize) -> Result<PageOf, String> {
         let after = match step {
             Step::First => {
-                let mut events = self.core.snapshots.query(filter, self.groups, self.viewer);
+                let snapshots = &self.core.snapshots;
+                let mut events = snapshots.query(filter, self.groups, self.viewer, wanted);
                 events.extend(presence::answer(
                     self.core,
                     filter,

@@ -11,8 +11,8 @@ use nostr::event::{Event, Tag};
 use nostr::filter::Filter;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::{Asker, CLOSING, PAGE_EVENTS, Sight, Step};
-use crate::access::Permit;
+use super::{Asker, CLOSING, Sight, Step};
+use crate::access::{self, Permit};
 use crate::record::{ChannelId, StoredEvent};
 use crate::wire::{self, SubscriptionId};
 
@@ -49,14 +49,10 @@ struct List {
     room: Option<OwnedSemaphorePermit>,
 }
 
-/// One event of each channel and kind that is in a list, without its text: as long as the viewer may receive these, the
-/// viewer may still see all that is compared.
+/// One event of each sort that is in a list, without its text: as long as the viewer may receive these, the viewer may
+/// still see all that is compared. By channel, kind, whether it is the viewer's own, and the tags that are looked at.
 #[derive(Default)]
-struct Witnesses(HashMap<Sort, StoredEvent>);
-
-/// What it depends on who may see an event: its channel, its kind, whether it is the viewer's own, and of its tags what
-/// `access` looks at.
-type Sort = (Option<ChannelId>, u16, bool, Vec<Vec<String>>);
+struct Witnesses(HashMap<(Option<ChannelId>, u16, bool, Vec<Tag>), StoredEvent>);
 
 impl Sync {
     /// Compares until the client has enough, says nothing for too long, or may no longer see what is compared.
@@ -117,9 +113,8 @@ impl Sync {
         while let Some(step) = after.filter(|_| wanted > 0) {
             let filter = Arc::clone(filter);
             let page = self.asker.look(move |sight| {
-                let count = wanted.min(PAGE_EVENTS);
                 list.check(sight, &filter)?;
-                let (page, next) = sight.page(&filter[0], step, count)?;
+                let (page, next) = sight.page(&filter[0], step, wanted)?;
                 list.add(sight, &page)?;
                 Ok::<_, End>((list, page.len(), next))
             });
@@ -162,12 +157,12 @@ impl List {
                 .map_err(|_| End::from(CLOSING))?;
             room += 1;
             let is_own = sight.viewer.people.contains(&event.event.pubkey);
+            let tags = access::judged_by(&event.event);
             let kind = event.event.kind.as_u16();
-            let telling = telling_tags(event).map(|tag| tag.as_slice().to_vec());
-            let key = (event.channel.clone(), kind, is_own, telling.collect());
+            let key = (event.channel.clone(), kind, is_own, tags.clone());
             self.witnesses.0.entry(key).or_insert_with(|| {
                 room += WITNESS;
-                without_text(event)
+                without_text(event, tags)
             });
         }
         let taken = Arc::clone(&sight.core.sync_room)
@@ -181,19 +176,7 @@ impl List {
     }
 }
 
-/// The tags that say who may see an event: whose message it is, that it is a permission, or that it tells a code.
-fn telling_tags(event: &StoredEvent) -> impl Iterator<Item = &Tag> {
-    let is_mail = event.channel.as_ref().is_some_and(ChannelId::is_mail);
-    let names: &[&str] = if is_mail { &["d", "p"] } else { &["code"] };
-    let tags = event.event.tags.iter();
-    tags.filter(move |tag| names.contains(&tag.kind()))
-        .take(WITNESS_TAGS)
-}
-
-/// Most tags of one event that say who may see it: a permission names eight homes.
-const WITNESS_TAGS: usize = 10;
-
-fn without_text(event: &StoredEvent) -> StoredEvent {
+fn without_text(event: &StoredEvent, tags: Vec<Tag>) -> StoredEvent {
     let Event {
         id,
         pubkey,
@@ -202,7 +185,6 @@ fn without_text(event: &StoredEvent) -> StoredEvent {
         sig,
         ..
     } = event.event;
-    let tags: Vec<Tag> = telling_tags(event).cloned().collect();
     StoredEvent {
         event: Event::new(id, pubkey, created_at, kind, tags, "", sig),
         channel: event.channel.clone(),

@@ -451,6 +451,29 @@ impl Store for EmbeddedStore {
         Ok(page)
     }
 
+    fn count(&self, query: &Query<'_>) -> Result<usize, StoreError> {
+        let _layout = self.layout.read().unwrap_or_else(PoisonError::into_inner);
+        let search = Search::of(query.filter);
+        let newest = self.tail().query(query, search.as_ref());
+        let index = self.index();
+        let found = match &search {
+            Some(search) => index.search(query, search).map(|found| found.rows),
+            None => index.query(query),
+        };
+        drop(index);
+        let rows = self.heed(found)?;
+        // What moves to the index in between is found in both.
+        let places: HashSet<(i64, i64)> = rows
+            .iter()
+            .map(|row| (row.minus_created_at, row.id8))
+            .collect();
+        let is_new = |event: &&Arc<StoredEvent>| {
+            let created_at = i64::try_from(event.event.created_at.as_secs()).unwrap_or(i64::MAX);
+            !places.contains(&(-created_at, number(event.event.id.as_bytes())))
+        };
+        Ok((rows.len() + newest.iter().filter(is_new).count()).min(query.limit))
+    }
+
     fn has_prefix(&self, channel: &ChannelId, prefix: [u8; 4]) -> Result<bool, StoreError> {
         let here = |event: &StoredEvent| {
             event.channel.as_ref() == Some(channel)

@@ -132,6 +132,19 @@ pub trait Store: Send + Sync {
     /// Answers a question.
     fn query(&self, query: &Query<'_>) -> Result<Page, StoreError>;
 
+    /// How many events answer a question, at most its limit. A store that can tell without reading them does.
+    fn count(&self, query: &Query<'_>) -> Result<usize, StoreError> {
+        let (mut found, mut after) = (0, query.after);
+        loop {
+            let page = self.query(&Query { after, ..*query })?;
+            found += page.events.len();
+            after = page.next;
+            if after.is_none() || found >= query.limit {
+                return Ok(found.min(query.limit));
+            }
+        }
+    }
+
     /// Whether the channel has an event whose id begins with these bytes (`previous` tags of NIP-29).
     fn has_prefix(&self, channel: &ChannelId, prefix: [u8; 4]) -> Result<bool, StoreError>;
 

@@ -338,6 +338,30 @@ impl Blobs for EmbeddedBlobs {
         self.forget_channel(channel, known.saturating_add(1))
     }
 
+    fn knows(&self, person: &PublicKey) -> Result<bool, BlobError> {
+        self.inner.tables().knows(person)
+    }
+
+    fn forget_person(&self, person: &PublicKey, until: u64) -> Result<(), BlobError> {
+        let mut tables = self.inner.tables();
+        if !tables.knows(person)? {
+            return Ok(());
+        }
+        let (gone, unfinished) = tables.forget_person(person, until)?;
+        self.inner.remove_unfinished(&unfinished);
+        // A list that was written for a copy names the person too.
+        if self
+            .inner
+            .disk
+            .list()?
+            .iter()
+            .any(|name| name == travel::LIST)
+        {
+            travel::note(&*self.inner.disk, &tables)?;
+        }
+        self.remove_files(tables, &gone, true)
+    }
+
     fn note_rights(&self) -> Result<(), BlobError> {
         travel::note(&*self.inner.disk, &self.inner.tables())
     }

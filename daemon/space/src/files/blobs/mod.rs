@@ -266,6 +266,13 @@ pub trait Blobs: Send + Sync {
     /// The same for one more deletion than is known.
     fn channel_deleted(&self, channel: &ChannelId) -> Result<(), BlobError>;
 
+    /// Whether there is anything of a person: files, unfinished uploads or reports.
+    fn knows(&self, person: &PublicKey) -> Result<bool, BlobError>;
+
+    /// Removes all that a person uploaded, began to upload and reported up to a second. Files that others uploaded too
+    /// stay for them. Nobody may be writing one of the uploads.
+    fn forget_person(&self, person: &PublicKey, until: u64) -> Result<(), BlobError>;
+
     /// Puts away what is too old.
     fn sweep(&self, sweep: Sweep) -> Result<(), BlobError>;
 

@@ -1,6 +1,8 @@
 //! What is known of the files, in a SQLite database of its own. It is the truth, not an index: every change is a
 //! transaction that is on disk before it is acknowledged.
 
+mod forget;
+
 use std::path::Path;
 
 use nostr::key::PublicKey;
@@ -83,6 +85,7 @@ impl Tables {
         let _: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
         // Each transaction is synced: this is the truth, there is no journal behind it.
         connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "secure_delete", "ON")?; // what people said is overwritten when it goes
         connection.set_prepared_statement_cache_capacity(16);
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if version == 0 {

@@ -224,5 +224,14 @@ mod tests {
         let name = rights[1].hash.to_string();
         fs::write(other.path().join("files").join(name), "PRIVATE").unwrap();
         assert!(changed.take_rights().is_err());
+        // Who vanishes is not in the list any more.
+        let listed = || fs::read_to_string(from.path().join("files").join(LIST)).unwrap();
+        blobs.forget_person(&ann, 6).unwrap();
+        assert_eq!(blobs.total().files, 2, "what came later stays");
+        assert!(listed().contains(&ann.to_hex()));
+        blobs.forget_person(&ann, 7).unwrap();
+        assert_eq!((blobs.total().files, blobs.total().bytes), (0, 0));
+        assert_eq!(listed(), "");
+        assert!(!blobs.knows(&ann).unwrap());
     }
 }

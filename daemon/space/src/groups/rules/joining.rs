@@ -1,5 +1,6 @@
 //! Coming in and going: the space (NIP-43) and its channels (NIP-29).
 
+use super::roles::give;
 use super::{Answer, Ask, Refusal, UsedInvite, invalid, restricted};
 use crate::groups::permissions::Permission;
 use crate::groups::{Channel, invites, kinds};
@@ -11,7 +12,29 @@ pub fn invite<'a>(ask: &Ask<'a>, id: &ChannelId) -> Option<&'a invites::Invite> 
         return None;
     }
     let known = &ask.groups.community().invites;
-    tag_values(ask.event, "code").find_map(|code| known.for_channel(code, id, ask.now))
+    tag_values(ask.event, "code")
+        .filter_map(|code| known.for_channel(code, id, ask.now))
+        .find(|invite| counts(ask, invite))
+}
+
+/// Whether an invitation still counts: as long as its maker may still make it. Into a closed space only those bring
+/// newcomers who may invite to the space.
+fn counts(ask: &Ask<'_>, invite: &invites::Invite) -> bool {
+    let (groups, by) = (ask.groups, &invite.by);
+    let of_space = groups.standing(ask.authority, by);
+    let there = match &invite.channel {
+        None => of_space,
+        Some(id) => match groups.get(id) {
+            Some(channel) => groups.standing_in(ask.authority, channel, by),
+            None => return false,
+        },
+    };
+    let may_come = !groups.community().closed
+        || of_space.permissions.has(Permission::Invite)
+        || ask.standing().belongs;
+    may_come
+        && there.permissions.has(Permission::Invite)
+        && give(groups, &there, invite.role.as_deref().into_iter()).is_ok()
 }
 
 /// A 9021.
@@ -53,7 +76,8 @@ pub fn join_space(ask: &Ask<'_>) -> Result<Answer, Refusal> {
             false => admit(ask, None, None, None),
         };
     }
-    if let Some(invite) = ask.groups.community().invites.by_code(claim, ask.now) {
+    let mut invites = ask.groups.community().invites.of_code(claim);
+    if let Some(invite) = invites.find(|invite| invite.is_open(ask.now) && counts(ask, invite)) {
         let channel = invite.channel.as_ref();
         let has_news = channel.is_some_and(|id| {
             let channel = ask.groups.get(id);

@@ -6,6 +6,7 @@ pub mod moderation;
 pub mod roles;
 
 use nostr::event::Event;
+use nostr::key::PublicKey;
 
 use super::permissions::Permission;
 use super::roles::Standing;
@@ -111,10 +112,8 @@ pub fn check(ask: &Ask<'_>, channel: Option<&ChannelId>) -> Result<Answer, Refus
         return Err("blocked: you are banned from this space".into());
     }
     let leaves = [kinds::LEAVE, kinds::SPACE_LEAVE, kinds::DELETION].contains(&kind);
-    if !leaves && let Some(until) = community.timed_out(person, ask.now) {
-        return Err(restricted(&format!(
-            "you may not write here until {until} (seconds since 1970)"
-        )));
+    if !leaves {
+        not_silenced(ask.groups, person, ask.now)?;
     }
     let lasts = kinds::is_moderation(kind) && kind != kinds::CREATE_INVITE
         || [kinds::DELETION, kinds::REPORT].contains(&kind);
@@ -151,6 +150,16 @@ pub fn check(ask: &Ask<'_>, channel: Option<&ChannelId>) -> Result<Answer, Refus
             moderation::check(ask, kind, id, channel, &standing).map(|()| Answer::None)
         }
         _ => write(ask, channel, &standing).map(|()| Answer::None),
+    }
+}
+
+/// Refuses who may not write for a time.
+pub fn not_silenced(groups: &Groups, person: &PublicKey, now: u64) -> Result<(), Refusal> {
+    match groups.community().timed_out(person, now) {
+        None => Ok(()),
+        Some(until) => Err(restricted(&format!(
+            "you may not write here until {until} (seconds since 1970)"
+        ))),
     }
 }
 

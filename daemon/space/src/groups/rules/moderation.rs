@@ -4,7 +4,7 @@ use super::roles::{change, give};
 use super::{Ask, Refusal, invalid, not_allowed, restricted, unknown_channel};
 use crate::groups::channel::{TEXTS, pins};
 use crate::groups::permissions::Permission;
-use crate::groups::roles::{Roles, Standing};
+use crate::groups::roles::{MEMBER_ORDER, Roles, Standing};
 use crate::groups::{Channel, Metadata, kinds, people};
 use crate::names;
 use crate::record::{ChannelId, tag_values};
@@ -73,7 +73,9 @@ pub fn check(
         kinds::PIN_LIST => Permission::Pin,
         _ => return Err(invalid("this space does not know this moderation action")),
     };
-    if !standing.permissions.has(needed) {
+    // Moderators are those who belong here, and those whose role in the space counts here.
+    let is_stranger = !standing.belongs && standing.order >= MEMBER_ORDER;
+    if is_stranger || !standing.permissions.has(needed) {
         return Err(not_allowed());
     }
     match kind {
