@@ -309,7 +309,8 @@ impl Mail {
                 self.counted
                     .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 Waiting {
-                    count: count(&person, limit, core)?,
+                    // Of strangers fewer may wait, but all of them are counted.
+                    count: count(&person, limits.mailbox_events, core)?,
                     is_counted: true,
                 }
             }
@@ -363,6 +364,7 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     use super::*;
+    use crate::groups::Authority;
     use crate::testing::{Person, SERVICE};
     use crate::{Limits, Space, SpaceConfig};
 
@@ -374,6 +376,7 @@ mod tests {
             ..Limits::default()
         };
         let config = SpaceConfig {
+            stores: crate::stores::Stores::default(),
             dir: dir.path().to_owned(),
             name: "Garden club".into(),
             about: String::new(),
@@ -391,9 +394,14 @@ mod tests {
                 channel: Some(ChannelId::mail()),
             })
         };
+        let viewer = Viewer {
+            people: vec![ben.key()],
+            authority: core.authority,
+            now: core.now(),
+        };
         let counted = || core.mail.counted.load(Ordering::Relaxed);
         for n in 0..5 {
-            assert!(core.mail.take_room(&wrap(n).event, core).unwrap());
+            assert!(core.mail.take_room(&wrap(n).event, &viewer, core).unwrap());
             // Some lie in the index, some wait for it.
             core.store.append(&[wrap(n)], &[]).unwrap();
             if n == 2 {
@@ -402,12 +410,12 @@ mod tests {
         }
         assert_eq!(counted(), 1);
         for n in 5..55 {
-            assert!(!core.mail.take_room(&wrap(n).event, core).unwrap());
+            assert!(!core.mail.take_room(&wrap(n).event, &viewer, core).unwrap());
         }
         assert_eq!(counted(), 2, "once more, to be sure that it is full");
         core.store.append(&[], &[wrap(0).event.id]).unwrap();
         core.mail.made_room(Some(&ben.key()));
-        assert!(core.mail.take_room(&wrap(60).event, core).unwrap());
+        assert!(core.mail.take_room(&wrap(60).event, &viewer, core).unwrap());
         assert_eq!(counted(), 3);
     }
 

@@ -43,6 +43,7 @@ impl Home {
         let mut limits = Limits::of_home();
         change(&mut limits);
         let config = SpaceConfig {
+            stores: warren_space::stores::Stores::default(),
             dir: dir.path().join("space"),
             name: "Ann's home".into(),
             about: String::new(),

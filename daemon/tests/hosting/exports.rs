@@ -281,14 +281,17 @@ fn with_file(archive: &[u8], name: &str, bytes: &[u8]) -> Vec<u8> {
     }
     entries.push((name.to_owned(), bytes.to_vec()));
     let mut hash = blake3::Hasher::new();
-    let count = |prefix: &str| {
-        let of = entries.iter().filter(|(path, _)| path.starts_with(prefix));
-        of.map(|(_, content)| content)
-    };
-    let events: usize = count("events/")
-        .map(|content| content.iter().filter(|byte| **byte == b'\n').count())
+    let is_line_end = |byte: &&u8| **byte == b'\n';
+    let of_events = entries
+        .iter()
+        .filter(|(path, _)| path.starts_with("events/"));
+    let events: usize = of_events
+        .map(|(_, content)| content.iter().filter(is_line_end).count())
         .sum();
-    let files = count("files/").count();
+    let of_files = entries
+        .iter()
+        .filter(|(path, _)| path.starts_with("files/"));
+    let files = of_files.count();
     for (path, content) in &entries {
         hash.update(path.as_bytes());
         hash.update(&(content.len() as u64).to_le_bytes());

@@ -151,6 +151,7 @@ impl Dialer for Way {
         reached
             .map(|(service, _)| ServiceListing {
                 service: ServiceName::parse(service).unwrap(),
+                kind: warren_home::ServiceKind::Home,
                 name: format!("home {}", &service[..1]),
                 host: format!("home {}", &service[..1]),
             })
@@ -188,6 +189,7 @@ impl Household {
     pub async fn open_with(dir: &Path, net: &Arc<Net>, letter: char, limits: Limits) -> Self {
         let tenants = Arc::new(Tenants::default());
         let config = SpaceConfig {
+            stores: warren_space::stores::Stores::default(),
             dir: dir.join(format!("relay-{letter}")),
             name: format!("home {letter}"),
             about: String::new(),

@@ -85,6 +85,7 @@ impl Dialer for Roads {
     fn services(&self) -> Vec<ServiceListing> {
         let listing = |service: &String| ServiceListing {
             service: ServiceName::parse(service).unwrap(),
+            kind: warren_home::ServiceKind::Space,
             name: "Garden club".into(),
             host: "Ann's home".into(),
         };
