@@ -124,7 +124,8 @@ impl About {
         let own_file = |url: &str| {
             let (host, file) = url.strip_prefix("http://")?.split_once('/')?;
             ServiceName::parse(host.strip_suffix(".warren")?)?;
-            let is_picture = proxy::is_for_files(file) && file.len() > 64 && file.is_ascii();
+            // A file by its hash, and nothing else of the space.
+            let is_picture = proxy::is_for_files(file) && file.len() > 64 && !file.contains('/');
             is_picture.then(|| file.to_owned())
         };
         description.is_object().then(|| Self {

@@ -133,6 +133,8 @@ impl Personal {
                 kinds::SPACE_JOIN,
                 kinds::SPACE_LEAVE,
                 kinds::REPORT,
+                kinds::TYPING,
+                kinds::PRESENCE,
             ]
             .contains(&kind);
         if is_of_spaces {

@@ -121,6 +121,8 @@ fn tests() -> BTreeMap<String, BTreeMap<String, usize>> {
         sources(&root().join(folder), &mut files);
     }
     let mut found: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
+    // The relay of a home's people has a list and tests of its own.
+    files.retain(|path| path.file_stem().is_none_or(|stem| stem != "personal"));
     for path in files {
         let text = fs::read_to_string(&path).unwrap();
         let file = path.strip_prefix(root()).unwrap().display().to_string();

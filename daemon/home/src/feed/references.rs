@@ -68,7 +68,7 @@ pub fn references(event: &Event) -> References {
         // The last one is the one that counts (NIP-25).
         REACTION => References {
             root: None,
-            parent: tags.filter_map(id_of).last(),
+            parent: tags.rev().find_map(id_of),
         },
         REPOST | OTHER_REPOST => References {
             root: None,

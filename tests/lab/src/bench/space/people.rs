@@ -108,7 +108,7 @@ pub fn words(number: u64) -> String {
 fn rank(random: u64) -> u64 {
     let part = random >> 43; // 21 bits
     let cubed = (part * part) >> 21;
-    ((cubed * part) >> 21) * WORDS >> 21
+    (((cubed * part) >> 21) * WORDS) >> 21
 }
 
 /// Numbers that look random (splitmix64).
