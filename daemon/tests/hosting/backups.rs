@@ -88,7 +88,7 @@ async fn a_lost_box_comes_back_from_its_backup_with_home_and_spaces() {
     assert!(error.contains("another warrend"), "{error}");
     again.stop();
     let said = again.say(&["restore", path]);
-    assert_eq!(said.matches("already").count(), 5, "{said}");
+    assert_eq!(said.matches("already").count(), 6, "{said}");
     again.run();
     is_as_it_was(&again, &past).await;
 }

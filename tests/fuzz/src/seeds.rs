@@ -347,7 +347,7 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     }
     seeds.push(("coalesce", joined));
 
-    let texts: [(&'static str, &[&str]); 11] = [
+    let texts: [(&'static str, &[&str]); 12] = [
         ("config", CONFIG),
         ("uci", UCI),
         ("control", CONTROL),
