@@ -48,7 +48,7 @@ async fn run(test: &str) {
     let ann = Program::sign_up(a, "Ann", PASS).await;
     let account = ann.done("GET", "account", &serde_json::Value::Null).await;
     let person = account["public_key"].as_str().unwrap();
-    if test == "test/messages.test.js" {
+    if test == "homes/messages.js" {
         common::town::Person {
             program: Program {
                 home: a,
@@ -127,7 +127,7 @@ async fn nip46_nostr_tools_signs_with_an_account_of_a_home() {
 
 #[tokio::test]
 async fn nip17_nostr_tools_writes_to_a_person_of_a_home_and_is_answered() {
-    run("test/messages.test.js").await;
+    run("homes/messages.js").await;
 }
 
 #[tokio::test]
@@ -163,7 +163,7 @@ async fn nip65_nostr_tools_posts_to_the_relay_of_a_home_and_reads_from_it() {
         format!("ws://{}/s/{service}/", home.home.address)
     };
     let names = ['a', 'b'].map(|letter| format!("ws://{}.warren/", service(letter)));
-    let mut command = node("test/feed.test.js");
+    let mut command = node("homes/feed.js");
     command
         .env("WARREN_RELAY_A", address(&a))
         .env("WARREN_RELAY_B", address(&b))
