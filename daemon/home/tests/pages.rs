@@ -252,6 +252,20 @@ async fn two_first_tabs_opened_at_once_can_both_write() {
 }
 
 #[tokio::test]
+async fn a_space_without_a_picture_is_not_shown_with_a_broken_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let space = open_space(dir.path());
+    let home = TestHome::open(dir.path(), "a", &Wire::to(&space)).await;
+    let start = ask(&home, "GET", "/", "", "").await;
+    let picture = between(&start.body, "src=\"", "\"");
+    let answer = ask(&home, "GET", picture, "", "").await;
+    assert_eq!(answer.status, 200, "{picture}");
+    assert!(answer.head.contains("image/svg+xml"), "{}", answer.head);
+    let plain = picture.split('?').next().unwrap();
+    assert_eq!(ask(&home, "GET", plain, "", "").await.status, 404);
+}
+
+#[tokio::test]
 async fn made_up_addresses_do_not_keep_people_from_a_space_that_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let space = open_space(dir.path());

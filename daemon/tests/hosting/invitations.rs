@@ -362,7 +362,7 @@ async fn a_space_has_a_picture_and_quotas_of_files() {
     );
     assert_eq!(picture.body, PNG);
     let first = get(host.web, "/", &[]).text();
-    assert!(first.contains("/picture\""), "{first}");
+    assert!(first.contains("/picture?or=nothing\""), "{first}");
     // Hiding gives the space another address, and its picture with it.
     let hidden = host.ask(&["space", "set", "pond", "--visible", "no"]);
     assert_ne!(hidden["service"], service);

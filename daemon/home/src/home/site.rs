@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use hyper::header::{self, HeaderValue};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 
 use super::{Answer, Home};
 use crate::dialer::ServiceName;
@@ -13,12 +13,18 @@ use crate::http::{Body, see_other, set, text};
 use crate::proxy;
 
 impl Home {
-    /// GET `/s/<service>/picture`: the picture that a space has of itself.
+    /// GET `/s/<service>/picture`: the picture that a space has of itself. With `?or=nothing` one on which there is nothing,
+    /// where the space has none: a browser shows what is missing as broken.
     pub(super) async fn picture(&self, service: &ServiceName, request: Request<Body>) -> Answer {
         let about = self.abouts.get(&*self.rooms.dialer, service).await;
         let file = about.and_then(|about| about.picture);
         let path = file.and_then(|file| format!("/{file}").parse().ok());
-        let path = path.ok_or_else(|| text(StatusCode::NOT_FOUND, "It has no picture.\n"))?;
+        let Some(path) = path else {
+            return match request.uri().query() {
+                Some("or=nothing") => Ok(nothing()),
+                _ => Err(text(StatusCode::NOT_FOUND, "It has no picture.\n")),
+            };
+        };
         let answer = proxy::pass(&*self.rooms.dialer, service, path, request).await;
         let mut answer = proxy::confine(answer);
         set(&mut answer, header::CACHE_CONTROL, "private, max-age=600");
@@ -70,4 +76,15 @@ impl Home {
         }
         Ok(answer)
     }
+}
+
+/// A picture on which there is nothing.
+fn nothing() -> Response<Body> {
+    let mut response = text(
+        StatusCode::OK,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"1\" height=\"1\"/>",
+    );
+    set(&mut response, header::CONTENT_TYPE, "image/svg+xml");
+    set(&mut response, header::CACHE_CONTROL, "private, max-age=60");
+    response
 }

@@ -86,7 +86,7 @@ fn list(listings: &[&ServiceListing]) -> String {
         };
         let picture = match listing.kind {
             ServiceKind::Space => format!(
-                "<img alt=\"\" loading=\"lazy\" src=\"/s/{}/picture\">",
+                "<img alt=\"\" loading=\"lazy\" src=\"/s/{}/picture?or=nothing\">",
                 listing.service
             ),
             _ => String::new(),
