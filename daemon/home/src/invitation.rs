@@ -19,6 +19,7 @@ use crate::client::signed;
 use crate::config::Clock;
 use crate::dialer::{self, BoxStream, Dialer, ServiceName};
 use crate::http::full;
+use crate::percent::percent_decoded;
 use crate::proxy;
 
 /// Bytes of a code, as spaces take them.
@@ -65,7 +66,7 @@ impl Invitation {
         let text = text.split_once("/i/").map_or(text, |(_home, rest)| rest);
         let (service, code) = text.split_once('/')?;
         let code = code.split(['?', '#', '/']).next().unwrap_or_default();
-        Self::new(ServiceName::parse(service)?, &decode(code)?)
+        Self::new(ServiceName::parse(service)?, &percent_decoded(code)?)
     }
 
     /// In one word, to be pasted at any home: service, a slash, the code.
@@ -85,21 +86,6 @@ impl Invitation {
     pub fn path(&self) -> String {
         format!("/i/{}", self.text())
     }
-}
-
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || char::from(rest.next()?).to_digit(16);
-        let value = digit()? * 16 + digit()?;
-        bytes.push(u8::try_from(value).ok()?);
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// What a space says of itself (NIP-11). Untrusted text.

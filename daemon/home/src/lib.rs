@@ -24,6 +24,7 @@ mod live;
 mod messages;
 mod page;
 mod people;
+mod percent;
 mod proxy;
 mod room;
 mod rooms;
@@ -38,4 +39,5 @@ pub use dialer::{
 pub use error::HomeError;
 pub use home::{Home, HomeFigures};
 pub use invitation::Invitation;
+pub use percent::percent_decoded;
 pub use proxy::SITE_POLICY;

@@ -74,11 +74,12 @@ impl Rooms {
 
     /// The room of a space, with its link up; `None` when there are too many. Needs a runtime.
     pub fn enter(&self, service: &ServiceName) -> Option<Arc<Room>> {
-        let listed = self.dialer.services();
-        let is_listed = |service: &ServiceName| listed.iter().any(|one| one.service == *service);
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
         let (count, rooms) = &mut *rooms;
         if !rooms.contains_key(service) {
+            let listed = self.dialer.services();
+            let is_listed =
+                |service: &ServiceName| listed.iter().any(|one| one.service == *service);
             let is_unknown = |(name, entered): &(&ServiceName, &Entered)| {
                 !entered.room.is_found() && !is_listed(name)
             };

@@ -38,7 +38,10 @@ pub fn wanted(path: &str) -> Option<Wanted> {
     if path.len() > 3 * PATH_MAX {
         return None;
     }
-    let mut names = path.split('/').map(decode).collect::<Option<Vec<_>>>()?;
+    let mut names = path
+        .split('/')
+        .map(warren_home::percent_decoded)
+        .collect::<Option<Vec<_>>>()?;
     let is_folder = names.last().is_some_and(String::is_empty);
     if is_folder {
         names.pop();
@@ -46,21 +49,6 @@ pub fn wanted(path: &str) -> Option<Wanted> {
     let fits = names.len() <= DEPTH_MAX
         && names.iter().map(|name| name.len() + 1).sum::<usize>() <= PATH_MAX + 1;
     (fits && names.iter().all(|name| is_part(name))).then_some(Wanted { names, is_folder })
-}
-
-fn decode(part: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut rest = part.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || char::from(rest.next()?).to_digit(16);
-        let value = digit()? * 16 + digit()?;
-        bytes.push(u8::try_from(value).ok()?);
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
