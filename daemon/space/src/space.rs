@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
@@ -151,18 +152,23 @@ impl Space {
             );
             return;
         };
-        let Some(io) = http::serve(&self.core, &self.pipeline, io).await else {
+        // Each in a place of its own: the one for HTTP is given back before the session begins, which may idle for days.
+        let Some(io) = Box::pin(http::serve(&self.core, &self.pipeline, io)).await else {
             return;
         };
+        let mut challenge = [0; 32];
+        if let Err(error) = getrandom::fill(&mut challenge) {
+            log::error!("the system gives no random bytes; a connection is turned away: {error}");
+            return;
+        }
         let session = Session {
             core: Arc::clone(&self.core),
             pipeline: Arc::clone(&self.pipeline),
             intake: Arc::clone(&self.intake),
             seat,
-            // 32 random bytes as hex: the public half of a key made for nothing else.
-            challenge: nostr::key::Keys::generate().public_key().to_hex(),
+            challenge: HEXLOWER.encode(&challenge),
         };
-        session.run(io).await;
+        Box::pin(session.run(io)).await;
     }
 
     /// By which way files of other spaces are reached (BUD-04). Without one, none are. Let go of when the space closes,
