@@ -85,8 +85,11 @@ impl Sight<'_> {
         let after = match step {
             Step::First => {
                 let mut events = self.core.snapshots.query(filter, self.groups, self.viewer);
-                events.truncate(wanted);
-                return Ok((events, Some(Step::Stored(None))));
+                if !events.is_empty() {
+                    events.truncate(wanted);
+                    return Ok((events, Some(Step::Stored(None))));
+                }
+                None // most questions are not about descriptions: on to what they are about, without another turn
             }
             Step::Stored(after) => after,
         };
