@@ -144,4 +144,9 @@ pub trait Store: Send + Sync {
 
     /// How much there is.
     fn stats(&self) -> Stats;
+
+    /// Bytes on disk, as in [`Store::stats`], without waiting for whoever has the index.
+    fn bytes(&self) -> u64 {
+        self.stats().bytes
+    }
 }
