@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
 use crate::access::Permit;
@@ -24,8 +25,10 @@ use crate::questions::{Answer, Asker, Count, Sync};
 use crate::rate::{Bucket, Rate};
 use crate::wire::{self, ClientMessage, SubscriptionId, WireError};
 
-/// Bytes of the buffer that each connection reads into.
-const READ_BUFFER: usize = 4096;
+/// Bytes of the buffer that each connection reads into. A longer message makes it longer while it is read.
+const READ_BUFFER: usize = 1024;
+/// Bytes of messages that are gathered before they are sent.
+const WRITE_BUFFER: usize = 4096;
 /// Seconds that sending may take before the reader is given up.
 const SEND: Duration = Duration::from_secs(30);
 /// How often a silent connection is asked whether it is still there. After two times without an answer it ends.
@@ -66,7 +69,7 @@ impl Session {
         let limits = &self.core.config.limits;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(READ_BUFFER)
+            .write_buffer_size(WRITE_BUFFER)
             .max_message_size(Some(limits.message_bytes))
             .max_frame_size(Some(limits.message_bytes));
         let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
@@ -335,12 +338,12 @@ fn stop_sync(id: &SubscriptionId, state: &mut State) {
 /// Sends messages; `false` when the reader is gone or too slow.
 async fn send<IO: AsyncRead + AsyncWrite + Unpin>(
     socket: &mut WebSocketStream<IO>,
-    messages: VecDeque<String>,
+    messages: VecDeque<Utf8Bytes>,
     listener: &Listener,
 ) -> bool {
     let sending = async {
         for message in messages {
-            socket.feed(Message::Text(message.into())).await?;
+            socket.feed(Message::Text(message)).await?;
         }
         socket.flush().await
     };

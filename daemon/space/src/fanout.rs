@@ -1,12 +1,15 @@
 //! New events to those who listen. The privacy check stands here a second time, against the state of this moment:
 //! who was just removed from a channel hears nothing more.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use nostr::event::EventId;
 use nostr::filter::Filter;
 use nostr::key::PublicKey;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::access::Viewer;
 use crate::groups::{Authority, Groups, Subject};
@@ -28,6 +31,9 @@ pub struct Listener {
     people: RwLock<Vec<PublicKey>>,
     presence: Mutex<Vec<(PublicKey, Status)>>,
     subscriptions: Mutex<Vec<Subscription>>,
+    /// Whether there are subscriptions. Those of who is not asked are never missed: what is stored before a look at this
+    /// is found by the question that comes after a change of it, because both pass the store's locks.
+    is_listening: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -48,6 +54,7 @@ impl Listener {
             people: RwLock::default(),
             presence: Mutex::default(),
             subscriptions: Mutex::default(),
+            is_listening: AtomicBool::new(false),
         }
     }
 
@@ -107,13 +114,20 @@ impl Listener {
                 newest_sent: Box::default(),
             });
         }
+        self.note(&subscriptions);
         room
+    }
+
+    fn note(&self, subscriptions: &[Subscription]) {
+        self.is_listening
+            .store(!subscriptions.is_empty(), Ordering::Relaxed);
     }
 
     /// Ends a subscription.
     pub fn unsubscribe(&self, id: &SubscriptionId) {
-        self.subscriptions()
-            .retain(|subscription| subscription.id != *id);
+        let mut subscriptions = self.subscriptions();
+        subscriptions.retain(|subscription| subscription.id != *id);
+        self.note(&subscriptions);
     }
 
     /// The stored events were sent: says so, and sends what came in the meantime and was not among them.
@@ -140,7 +154,8 @@ impl Listener {
         }
     }
 
-    fn hear(&self, event: &Arc<StoredEvent>, text: &str, wanted: impl Fn(&Filter) -> bool) {
+    fn hear(&self, copy: &mut Shared<'_>, wanted: impl Fn(&Filter) -> bool) {
+        let event = copy.event;
         let mut subscriptions = self.subscriptions();
         subscriptions.retain_mut(|subscription| {
             if !subscription
@@ -154,7 +169,7 @@ impl Listener {
                 return true;
             }
             match &mut subscription.held {
-                None => self.outbox.push(wire::event(&subscription.id, text)),
+                None => self.outbox.push(copy.message(&subscription.id)),
                 Some(held) if held.len() < HELD => held.push(Arc::clone(event)),
                 Some(_) => {
                     self.outbox.push(wire::closed(
@@ -166,6 +181,37 @@ impl Listener {
             }
             true
         });
+        self.note(&subscriptions);
+    }
+}
+
+/// An event as it goes to those who listen: written once for all whose subscriptions have the same name, as those of one
+/// program mostly do.
+struct Shared<'a> {
+    event: &'a Arc<StoredEvent>,
+    json: Option<String>,
+    last: Option<(SubscriptionId, Utf8Bytes)>,
+}
+
+impl<'a> Shared<'a> {
+    fn of(event: &'a Arc<StoredEvent>) -> Self {
+        Self {
+            event,
+            json: None,
+            last: None,
+        }
+    }
+
+    fn message(&mut self, id: &SubscriptionId) -> Utf8Bytes {
+        if let Some((last, message)) = &self.last
+            && last == id
+        {
+            return message.clone();
+        }
+        let json = self.json.get_or_insert_with(|| json(self.event));
+        let message = Utf8Bytes::from(wire::event(id, json));
+        self.last = Some((id.clone(), message.clone()));
+        message
     }
 }
 
@@ -263,15 +309,30 @@ impl Fanout {
         }
     }
 
+    /// Those who have subscriptions.
+    fn listening(&self) -> Vec<Arc<Listener>> {
+        let listeners = self.listeners();
+        let listening = listeners.1.values();
+        listening
+            .filter(|listener| listener.is_listening.load(Ordering::Relaxed))
+            .cloned()
+            .collect()
+    }
+
+    fn tell(&self, event: &Arc<StoredEvent>, now: u64, may: impl Fn(&Viewer, &Filter) -> bool) {
+        let mut copy = Shared::of(event);
+        for listener in self.listening() {
+            let viewer = OnceCell::new();
+            let viewer = || viewer.get_or_init(|| self.viewer(&listener, now));
+            listener.hear(&mut copy, |filter| may(viewer(), filter));
+        }
+    }
+
     /// Tells everybody who wants to know of an event and may.
     pub fn publish(&self, event: &Arc<StoredEvent>, groups: &Groups, now: u64) {
-        let text = json(event);
-        for listener in self.all() {
-            let viewer = self.viewer(&listener, now);
-            listener.hear(event, &text, |filter| {
-                viewer.may_receive(event, filter, groups)
-            });
-        }
+        self.tell(event, now, |viewer, filter| {
+            viewer.may_receive(event, filter, groups)
+        });
     }
 
     /// Tells everybody who wants to know of a new description and may.
@@ -282,11 +343,9 @@ impl Fanout {
         groups: &Groups,
         now: u64,
     ) {
-        let text = json(event);
-        for listener in self.all() {
-            let viewer = self.viewer(&listener, now);
-            listener.hear(event, &text, |_| viewer.may_see_subject(subject, groups));
-        }
+        self.tell(event, now, |viewer, _| {
+            viewer.may_see_subject(subject, groups)
+        });
     }
 
     /// Whether anybody listens for events of this kind: making a description costs a signature.
@@ -299,7 +358,7 @@ impl Fanout {
                     .as_ref()
                     .is_none_or(|kinds| kinds.contains(&kind))
         };
-        self.all().iter().any(|listener| {
+        self.listening().iter().any(|listener| {
             listener
                 .subscriptions()
                 .iter()
@@ -311,4 +370,56 @@ impl Fanout {
 /// The event's JSON.
 pub fn json(event: &StoredEvent) -> String {
     serde_json::to_string(&event.event).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Person;
+
+    fn subscription(name: &str) -> (SubscriptionId, Arc<[Filter]>) {
+        let id = serde_json::from_value(serde_json::Value::from(name)).unwrap();
+        (id, Arc::new([Filter::new()]))
+    }
+
+    #[tokio::test]
+    async fn listeners_whose_subscriptions_have_one_name_share_one_copy_of_an_event() {
+        let authority = Authority {
+            relay: Person::new(1).key(),
+            owner: None,
+        };
+        let fanout = Arc::new(Fanout::new(authority));
+        let seats: Vec<Seat> = (0..4).filter_map(|_| fanout.sit(1 << 20, 8)).collect();
+        for (seat, name) in seats.iter().zip(["a", "a", "b"]) {
+            let (id, filters) = subscription(name);
+            assert!(seat.listener.subscribe(&id, filters, 8));
+            let finish = Completeness::Finish;
+            seat.listener
+                .go_live(&id, &HashSet::new(), Vec::new(), finish);
+        }
+        assert_eq!(fanout.listening().len(), 3);
+        let event = Arc::new(StoredEvent {
+            event: Person::new(2).event(0, 5, &[], "hello"),
+            channel: None,
+        });
+        fanout.publish(&event, &Groups::new(authority.relay), 5);
+        let mut heard = Vec::new();
+        for seat in &seats[..3] {
+            heard.push(
+                seat.listener
+                    .outbox
+                    .take()
+                    .await
+                    .unwrap()
+                    .pop_back()
+                    .unwrap(),
+            );
+        }
+        assert!(
+            heard[0].starts_with("[\"EVENT\",\"a\",") && heard[2].starts_with("[\"EVENT\",\"b\",")
+        );
+        assert_eq!(heard[0].as_ptr(), heard[1].as_ptr());
+        seats[0].listener.unsubscribe(&subscription("a").0);
+        assert_eq!(fanout.listening().len(), 2);
+    }
 }

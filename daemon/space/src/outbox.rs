@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// Messages for one connection.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct Queue {
-    messages: VecDeque<String>,
+    messages: VecDeque<Utf8Bytes>,
     bytes: usize,
     closed: bool,
 }
@@ -39,7 +40,8 @@ impl Outbox {
     }
 
     /// Adds a message. A reader with too much waiting is given up; messages to it go nowhere.
-    pub fn push(&self, message: String) {
+    pub fn push(&self, message: impl Into<Utf8Bytes>) {
+        let message = message.into();
         let mut queue = self.queue();
         if queue.closed {
             return;
@@ -75,7 +77,7 @@ impl Outbox {
     }
 
     /// Waits for messages and takes all of them; `None` when the connection is to end.
-    pub async fn take(&self) -> Option<VecDeque<String>> {
+    pub async fn take(&self) -> Option<VecDeque<Utf8Bytes>> {
         loop {
             {
                 let mut queue = self.queue();
@@ -118,9 +120,9 @@ mod tests {
     #[tokio::test]
     async fn a_slow_reader_is_given_up() {
         let outbox = Outbox::new(10);
-        outbox.push("12345".into());
-        outbox.push("12345".into());
-        outbox.push("6".into());
+        outbox.push("12345");
+        outbox.push("12345");
+        outbox.push("6");
         outbox.broken().await;
         assert_eq!(outbox.take().await, None);
     }
@@ -128,7 +130,7 @@ mod tests {
     #[tokio::test]
     async fn a_single_long_message_goes_through() {
         let outbox = Outbox::new(10);
-        outbox.push("123456789012".into());
+        outbox.push("123456789012");
         assert_eq!(outbox.take().await.map(|messages| messages.len()), Some(1));
         outbox.room().await;
     }

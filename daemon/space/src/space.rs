@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
@@ -146,19 +147,24 @@ impl Space {
             );
             return;
         };
-        let Some(io) = http::serve(&self.core, &self.pipeline, io).await else {
+        // Each in a place of its own: the one for HTTP is given back before the session begins, which may idle for days.
+        let Some(io) = Box::pin(http::serve(&self.core, &self.pipeline, io)).await else {
             return;
         };
+        let mut challenge = [0; 32];
+        if let Err(error) = getrandom::fill(&mut challenge) {
+            log::error!("the system gives no random bytes; a connection is turned away: {error}");
+            return;
+        }
         let session = Session {
             core: Arc::clone(&self.core),
             pipeline: Arc::clone(&self.pipeline),
             intake: Arc::clone(&self.intake),
             seat,
-            // 32 random bytes as hex: the public half of a key made for nothing else.
-            challenge: nostr::key::Keys::generate().public_key().to_hex(),
+            challenge: HEXLOWER.encode(&challenge),
         };
         let listener = Arc::clone(&session.seat.listener);
-        session.run(io).await;
+        Box::pin(session.run(io)).await;
         self.pipeline
             .later(move |core| presence::left(core, &listener));
     }

@@ -256,7 +256,7 @@ impl Batch {
             subjects: Vec::new(),
             is_closed: false,
             ids: HashSet::new(),
-            full: core.store.stats().bytes >= core.config.limits.journal_bytes,
+            full: core.store.bytes() >= core.config.limits.journal_bytes,
         }
     }
 

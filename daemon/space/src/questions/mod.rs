@@ -93,8 +93,11 @@ impl Sight<'_> {
                     self.viewer,
                     self.groups,
                 ));
-                events.truncate(wanted);
-                return Ok((events, Some(Step::Stored(None))));
+                if !events.is_empty() {
+                    events.truncate(wanted);
+                    return Ok((events, Some(Step::Stored(None))));
+                }
+                None // most questions are not about descriptions: on to what they are about, without another turn
             }
             Step::Stored(after) => after,
         };

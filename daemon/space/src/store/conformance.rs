@@ -433,3 +433,27 @@ proptest! {
         answers_as_the_plain_one(&super::postgres::tests::new_schema(), steps, &filters, page)?;
     }
 }
+
+#[test]
+fn what_was_here_before_a_restart_is_found_by_its_kind() {
+    let dir = tempfile::tempdir().unwrap();
+    let kinds = [9u16, 5, 0, 5, 65_535];
+    let store = embedded(dir.path());
+    for (kind, at) in kinds.iter().zip(1..) {
+        store.append(&[stored(1, *kind, at, &[], "")], &[]).unwrap();
+        if at == 3 {
+            store.maintain().unwrap(); // some in the index, some behind it
+        }
+    }
+    let check = |store: &EmbeddedStore| {
+        let count = |kind: u16| all(store, &Filter::new().kind(Kind::from_u16(kind)), &[], 0, 10);
+        assert_eq!(
+            [0, 5, 9, 65_535].map(|kind| count(kind).len()),
+            [1, 2, 1, 1]
+        );
+        assert!(count(7).is_empty());
+    };
+    check(&store);
+    drop(store);
+    check(&embedded(dir.path()));
+}

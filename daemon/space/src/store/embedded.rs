@@ -2,13 +2,15 @@
 //!
 //! Order of locks: `upkeep`, then `layout`, then `index`, then `tail`; the journal locks for itself.
 
+mod fill;
 mod walk;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use nostr::event::EventId;
+use nostr::filter::Filter;
 
 use super::index::{Index, number};
 use super::index_search::Found;
@@ -28,7 +30,11 @@ const DEAD_BYTES: u32 = 512 * 1024;
 pub struct EmbeddedStore {
     journal: Journal,
     index: Mutex<Index>,
+    /// See [`EmbeddedStore::index`].
+    turn: Mutex<()>,
     tail: RwLock<Tail>,
+    /// Kinds of which an event is here, or once was: of others nothing has to be looked up.
+    kinds: RwLock<HashSet<u16>>,
     /// Held for reading from asking the index until the journal is read, for writing while places change.
     layout: RwLock<()>,
     /// One filling or erasure at a time.
@@ -81,12 +87,15 @@ impl EmbeddedStore {
         let store = Self {
             journal,
             index: Mutex::new(index),
+            turn: Mutex::default(),
             tail: RwLock::default(),
+            kinds: RwLock::default(),
             layout: RwLock::default(),
             upkeep: Mutex::default(),
             bad_index_mark,
         };
         store.catch_up(checkpoint)?;
+        *store.kinds.write().unwrap_or_else(PoisonError::into_inner) = store.index().kinds()?;
         Ok(store)
     }
 
@@ -117,14 +126,6 @@ impl EmbeddedStore {
         self.cover_all()
     }
 
-    fn fill_index(&self, batch: &[Waiting], covered: Position) -> Result<(), StoreError> {
-        let _layout = self.layout.read().unwrap_or_else(PoisonError::into_inner);
-        let result = self
-            .index()
-            .insert(batch, covered, |position| self.load(position).ok());
-        self.heed(result)
-    }
-
     /// Into the journal, then into the tail.
     fn write(&self, events: &[Arc<StoredEvent>], erase: &[EventId]) -> Result<(), StoreError> {
         let mut wanted = Vec::with_capacity(events.len());
@@ -145,10 +146,28 @@ impl EmbeddedStore {
                 written: *written,
                 event: Arc::clone(event),
             });
+        self.note_kinds(events); // before anybody can see them
         let mut tail = self.tail_mut();
         tail.push(waiting, appended.events_end);
         tail.hide(erase);
         Ok(())
+    }
+
+    fn note_kinds(&self, events: &[Arc<StoredEvent>]) {
+        let kinds = || events.iter().map(|event| event.event.kind.as_u16());
+        let known = self.kinds.read().unwrap_or_else(PoisonError::into_inner);
+        if kinds().any(|kind| !known.contains(&kind)) {
+            drop(known);
+            let mut known = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
+            known.extend(kinds());
+        }
+    }
+
+    /// Whether no event that a filter wants was ever here, by its kinds.
+    fn has_none_of(&self, filter: &Filter) -> bool {
+        let known = self.kinds.read().unwrap_or_else(PoisonError::into_inner);
+        let kinds = filter.kinds.as_ref();
+        kinds.is_some_and(|kinds| !kinds.iter().any(|kind| known.contains(&kind.as_u16())))
     }
 
     /// Whether the index has a newer version of a replaceable event. (The tail looks for itself.)
@@ -285,10 +304,6 @@ impl EmbeddedStore {
         Ok(result?)
     }
 
-    fn index(&self) -> MutexGuard<'_, Index> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn tail(&self) -> RwLockReadGuard<'_, Tail> {
         self.tail.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -363,7 +378,10 @@ impl Store for EmbeddedStore {
     }
 
     fn query(&self, query: &Query<'_>) -> Result<Page, StoreError> {
-        if crate::wire::matches_nothing(query.filter) || query.limit == 0 {
+        if crate::wire::matches_nothing(query.filter)
+            || query.limit == 0
+            || self.has_none_of(query.filter)
+        {
             return Ok(Page::default());
         }
         let _layout = self.layout.read().unwrap_or_else(PoisonError::into_inner);
@@ -536,5 +554,9 @@ impl Store for EmbeddedStore {
             events: indexed + self.tail().len() as u64,
             bytes: self.journal.bytes(),
         }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.journal.bytes()
     }
 }

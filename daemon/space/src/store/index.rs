@@ -2,15 +2,18 @@
 //! a question gives candidates, and the event read from the journal decides. It can be thrown away at any time and
 //! is then built anew from the journal.
 
+mod filling;
+
+use std::collections::HashSet;
 use std::path::Path;
 
 use nostr::event::{Event, EventId};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::Query;
 use super::index_search::{self, Found, Pending};
 use super::index_sql::{COLUMNS, Plan};
-use super::tail::{Waiting, address, first_eight, newer};
+use super::tail::first_eight;
 use crate::journal::{Position, Written};
 use crate::record::{ChannelId, StoredEvent};
 use crate::search::Search;
@@ -41,6 +44,11 @@ CREATE TABLE tags (tag8 INTEGER NOT NULL, created_at INTEGER NOT NULL, seq INTEG
 CREATE TABLE replaced (address8 INTEGER NOT NULL, segment INTEGER NOT NULL, offset INTEGER NOT NULL,
   PRIMARY KEY (address8, segment, offset)) WITHOUT ROWID;
 ";
+
+/// Statements that SQLite keeps ready.
+const STATEMENTS: usize = 32;
+/// Values beyond which a question is a rare one, whose statement is not kept.
+const COMMON: usize = 24;
 
 /// An event the index knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -131,7 +139,7 @@ impl Index {
         }
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "secure_delete", "ON")?; // words that were erased are overwritten
-        connection.set_prepared_statement_cache_capacity(16);
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if version == 0 {
             connection.execute_batch(&format!(
@@ -165,6 +173,17 @@ impl Index {
             })
     }
 
+    /// The kinds of all events.
+    pub fn kinds(&self) -> rusqlite::Result<HashSet<u16>> {
+        // From each kind straight to the next one: this does not read all events.
+        let mut statement = self.connection.prepare(
+            "WITH RECURSIVE known (kind) AS (SELECT min(kind) FROM events UNION ALL
+             SELECT (SELECT min(kind) FROM events WHERE kind > known.kind) FROM known WHERE known.kind IS NOT NULL)
+             SELECT kind FROM known WHERE kind IS NOT NULL",
+        )?;
+        statement.query_map([], |row| row.get(0))?.collect()
+    }
+
     /// Events in the index.
     pub fn events(&self) -> u64 {
         self.events
@@ -181,97 +200,6 @@ impl Index {
             )
             .optional()?;
         Ok(found.unwrap_or(0))
-    }
-
-    /// Adds events in one transaction, with the place up to which the journal is now covered.
-    /// `load` reads an event from the journal, to compare what a replaceable event replaces.
-    pub fn insert(
-        &mut self,
-        batch: &[Waiting],
-        covered: Position,
-        mut load: impl FnMut(Position) -> Option<StoredEvent>,
-    ) -> rusqlite::Result<()> {
-        let transaction = self.connection.transaction()?;
-        let mut seq = self.next_seq;
-        let mut change = 0i64;
-        let mut words = Pending::default();
-        for waiting in batch {
-            let event = &*waiting.event;
-            let place = waiting.written.position;
-            let same: Vec<Position> = positions(&transaction, &event.event.id)?;
-            if same.contains(&place) {
-                continue; // replayed
-            }
-            if same
-                .into_iter()
-                .filter_map(&mut load)
-                .any(|old| old.event.id == event.event.id)
-            {
-                dead(&transaction, place.segment, waiting.written.length)?;
-                continue; // written twice, because the first time was not acknowledged
-            }
-            let address = address(event).map(u64::cast_signed);
-            if let Some(address) = address {
-                let old: Vec<(i64, u32, u32, u32)> = transaction
-                    .prepare_cached(
-                        "SELECT seq, segment, offset, length FROM events WHERE address8 = ?",
-                    )?
-                    .query_map([address], |row| {
-                        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-                    })?
-                    .collect::<Result<_, _>>()?;
-                let mut superseded = false;
-                for (old_seq, segment, offset, length) in old {
-                    let old_place = Position { segment, offset };
-                    let Some(old) = load(old_place) else { continue };
-                    if newer(&old, event) {
-                        superseded = true;
-                    } else {
-                        remove(&transaction, old_seq, &old, &mut words)?;
-                        dead(&transaction, segment, length)?;
-                        replaced(&transaction, address, old_place)?;
-                        change -= 1;
-                    }
-                }
-                if superseded {
-                    dead(&transaction, place.segment, waiting.written.length)?;
-                    replaced(&transaction, address, place)?;
-                    continue;
-                }
-            }
-            let created_at = i64::try_from(event.event.created_at.as_secs()).unwrap_or(i64::MAX);
-            transaction
-                .prepare_cached("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?
-                .execute(params![
-                    seq,
-                    number(event.event.id.as_bytes()),
-                    number(event.event.pubkey.as_bytes()),
-                    event.event.kind.as_u16(),
-                    created_at,
-                    event.channel.as_ref().map(channel_number),
-                    event
-                        .expires()
-                        .map(|time| i64::try_from(time).unwrap_or(i64::MAX)),
-                    address,
-                    place.segment,
-                    place.offset,
-                    waiting.written.length,
-                ])?;
-            for tag in tag_numbers(&event.event) {
-                transaction
-                    .prepare_cached("INSERT OR IGNORE INTO tags VALUES (?, ?, ?)")?
-                    .execute(params![tag, created_at, seq])?;
-            }
-            words.add(event, seq);
-            seq += 1;
-            change += 1;
-        }
-        words.write(&transaction)?;
-        set_checkpoint(&transaction, covered)?;
-        transaction.commit()?;
-        self.next_seq = seq;
-        self.events = self.events.saturating_add_signed(change);
-        Ok(())
     }
 
     /// Says up to where the journal is covered, when there is nothing to add.
@@ -333,10 +261,12 @@ impl Index {
         let values: Vec<Option<i64>> = plan.values.as_ref().map_or(vec![None], |values| {
             values.iter().map(|value| Some(*value)).collect()
         });
+        let text = plan.statement(COLUMNS);
         let mut best = std::collections::BTreeSet::new();
         for value in values {
-            let mut statement = self.connection.prepare(&plan.statement(COLUMNS, value))?;
-            let mut rows = statement.query([])?;
+            let mut statement = self.connection.prepare_cached(&text)?;
+            let all = value.iter().chain(&plan.rest.values);
+            let mut rows = statement.query(params_from_iter(all))?;
             while let Some(row) = rows.next()? {
                 let created_at: i64 = row.get(0)?;
                 let position = Position {
@@ -355,6 +285,10 @@ impl Index {
                     best.pop_last();
                 }
                 best.insert(row);
+            }
+            drop(rows);
+            if plan.rest.values.len() > COMMON {
+                statement.discard();
             }
         }
         Ok(best.into_iter().collect())
@@ -549,20 +483,6 @@ fn relocate(
                 segment
             ])?;
     }
-    Ok(())
-}
-
-fn dead(connection: &Connection, segment: u32, bytes: u32) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("INSERT INTO segments VALUES (?, 0, ?) ON CONFLICT (number) DO UPDATE SET dead = dead + excluded.dead")?
-        .execute(params![segment, bytes])?;
-    Ok(())
-}
-
-fn replaced(connection: &Connection, address: i64, place: Position) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("INSERT OR IGNORE INTO replaced VALUES (?, ?, ?)")?
-        .execute(params![address, place.segment, place.offset])?;
     Ok(())
 }
 

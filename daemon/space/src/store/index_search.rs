@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use nostr::filter::SingleLetterTag;
-use rusqlite::{Connection, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, params, params_from_iter};
 
 use super::Query;
 use super::index::{Row, channel_number, number};
@@ -104,21 +105,37 @@ impl Pending {
         }
     }
 
+    /// Puts everything in order, once all is there.
+    pub fn sort(&mut self) {
+        // Taken from the end.
+        self.old.sort_unstable_by(|a, b| b.cmp(a));
+        self.new.sort_unstable_by(|a, b| b.cmp(a));
+    }
+
     /// Writes it all.
     pub fn write(mut self, connection: &Connection) -> rusqlite::Result<()> {
-        self.old.sort_unstable();
-        for (place, words) in self.old {
+        self.sort();
+        self.write_some(connection, usize::MAX).map(drop)
+    }
+
+    /// Writes some, after [`Pending::sort`]; `true` when all is written.
+    pub fn write_some(&mut self, connection: &Connection, most: usize) -> rusqlite::Result<bool> {
+        for _ in 0..most {
+            let (text, (place, words)) = if let Some(old) = self.old.pop() {
+                (
+                    "INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)",
+                    old,
+                )
+            } else if let Some(new) = self.new.pop() {
+                ("INSERT INTO words (rowid, text) VALUES (?, ?)", new)
+            } else {
+                return Ok(true);
+            };
             connection
-                .prepare_cached("INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)")?
+                .prepare_cached(text)?
                 .execute(params![place, words])?;
         }
-        self.new.sort_unstable();
-        for (place, words) in self.new {
-            connection
-                .prepare_cached("INSERT INTO words (rowid, text) VALUES (?, ?)")?
-                .execute(params![place, words])?;
-        }
-        Ok(())
+        Ok(false)
     }
 }
 
@@ -188,16 +205,24 @@ pub fn search(
     }
     let first = (since.min(LATEST) << SEQ_BITS).cast_signed();
     let last = (until.min(LATEST) << SEQ_BITS).cast_signed() | ((1 << SEQ_BITS) - 1);
+    let (ids, conditions) = (
+        id_condition(filter),
+        conditions(query, None, "e.created_at"),
+    );
     let text = format!(
         "SELECT e.created_at, e.id8, e.segment, e.offset, (1{}{}) FROM words w
          CROSS JOIN events e ON e.seq = (w.rowid & {})
          WHERE words MATCH ? AND w.rowid BETWEEN {first} AND {last} ORDER BY w.rowid DESC",
-        id_condition(filter),
-        conditions(query, None, "e.created_at"),
+        ids.text,
+        conditions.text,
         (1 << SEQ_BITS) - 1,
     );
     let mut statement = connection.prepare(&text)?;
-    let mut answer = statement.query([expression(query, search)])?;
+    let numbers = ids.values.into_iter().chain(conditions.values);
+    let values = numbers
+        .map(Value::from)
+        .chain([Value::from(expression(query, search))]);
+    let mut answer = statement.query(params_from_iter(values))?;
     let mut rows = Vec::new();
     let mut looked_at = 0;
     let mut second: Option<i64> = None;

@@ -1,4 +1,5 @@
-//! How a filter becomes SQL over the index's numbers, for SQLite and PostgreSQL. Only numbers ever get into the text, never foreign words.
+//! How a filter becomes SQL over the index's numbers, for SQLite and PostgreSQL. The text says only what kind of question it is, so that a server reads
+//! it once for all questions of that kind; the numbers go beside it, and foreign words nowhere.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -11,14 +12,60 @@ use super::index::{channel_number, number, tag_number};
 /// What the embedded index is asked for.
 pub const COLUMNS: &str = "e.created_at, e.id8, e.segment, e.offset";
 
+/// A piece of SQL with the numbers that stand where it has question marks.
+#[derive(Default)]
+pub struct Sql {
+    /// The text.
+    pub text: String,
+    /// The numbers, in order.
+    pub values: Vec<i64>,
+}
+
+impl Sql {
+    /// Adds text and the number of the one question mark at its end.
+    fn add(&mut self, text: std::fmt::Arguments<'_>, value: i64) {
+        let _ = write!(self.text, "{text}?");
+        self.values.push(value);
+    }
+
+    /// The text with the numbers in their places.
+    #[cfg(feature = "postgres")]
+    pub fn whole(&self) -> String {
+        let mut values = self.values.iter();
+        let mut whole = String::with_capacity(self.text.len() * 2);
+        for part in self.text.split_inclusive('?') {
+            match (
+                part.strip_suffix('?'),
+                part.ends_with('?').then(|| values.next()).flatten(),
+            ) {
+                (Some(before), Some(value)) => {
+                    let _ = write!(whole, "{before}{value}");
+                }
+                _ => whole.push_str(part),
+            }
+        }
+        whole
+    }
+
+    /// Adds that a column has one of these values.
+    fn one_of(&mut self, column: &str, values: &[i64]) {
+        let _ = write!(self.text, " AND {column} IN (");
+        for n in 0..values.len() {
+            self.text.push_str(if n == 0 { "?" } else { ",?" });
+        }
+        self.text.push(')');
+        self.values.extend(values);
+    }
+}
+
 /// One statement for each value of the list that narrows the question most; together they hold the answer.
 pub struct Plan {
     /// What stands before the driving value.
-    pub head: String,
+    pub head: &'static str,
     /// The driving values; `None` when nothing narrows the question.
     pub values: Option<Vec<i64>>,
     /// What stands behind the driving value.
-    pub rest: String,
+    pub rest: Sql,
 }
 
 impl Plan {
@@ -31,7 +78,6 @@ impl Plan {
             .generic_tags
             .iter()
             .min_by_key(|(tag, values)| (tag.as_char() == 'h', values.len()));
-        let mut rest = String::new();
         let (head, values) = if let Some(ids) = ids {
             (" FROM events e WHERE e.id8 = ", Some(ids))
         } else if let Some(tag) = driver {
@@ -54,54 +100,47 @@ impl Plan {
         let driving = driver
             .map(|(tag, _)| *tag)
             .filter(|_| head.contains("tags t"));
-        rest.push_str(&conditions(query, driving, time));
-        let _ = write!(
-            rest,
-            " ORDER BY {time} DESC, e.id8 LIMIT {}",
-            query.limit + 1
+        let mut rest = conditions(query, driving, time);
+        let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+        rest.add(
+            format_args!(" ORDER BY {time} DESC, e.id8 LIMIT "),
+            limit.saturating_add(1),
         );
-        Self {
-            head: head.to_owned(),
-            values,
-            rest,
-        }
+        Self { head, values, rest }
     }
 
-    /// The statement for one driving value.
-    pub fn statement(&self, columns: &str, value: Option<i64>) -> String {
-        let value = value.map(|value| value.to_string()).unwrap_or_default();
-        format!("SELECT {columns}{}{value}{}", self.head, self.rest)
+    /// The statement for a driving value, if there is one. It stands before the values of the rest.
+    pub fn statement(&self, columns: &str) -> String {
+        let value = if self.values.is_some() { "?" } else { "" };
+        format!("SELECT {columns}{}{value}{}", self.head, self.rest.text)
     }
 }
 
 /// The conditions of a question but for its ids, each behind an ` AND`. `driving` is the tag that a statement has looked for already;
 /// `time` the column of dates.
-pub fn conditions(query: &Query<'_>, driving: Option<SingleLetterTag>, time: &str) -> String {
+pub fn conditions(query: &Query<'_>, driving: Option<SingleLetterTag>, time: &str) -> Sql {
     let filter = query.filter;
-    let mut out = String::new();
+    let mut out = Sql::default();
     let (authors, kinds) = (authors(filter), kinds(filter));
     if let Some(authors) = &authors {
-        one_of(&mut out, "e.author8", authors);
+        out.one_of("e.author8", authors);
     }
     if let Some(kinds) = &kinds {
-        one_of(&mut out, "e.kind", kinds);
+        out.one_of("e.kind", kinds);
     }
     for (tag, values) in &filter.generic_tags {
         if driving == Some(*tag) {
             continue;
         }
-        out.push_str(
+        out.text.push_str(
             " AND EXISTS (SELECT 1 FROM tags x WHERE x.created_at = e.created_at AND x.seq = e.seq",
         );
-        one_of(&mut out, "x.tag8", &tag_values(tag, values));
-        out.push(')');
+        out.one_of("x.tag8", &tag_values(tag, values));
+        out.text.push(')');
     }
-    let bound = |out: &mut String, sign: &str, seconds: u64| {
-        let _ = write!(
-            out,
-            " AND {time} {sign} {}",
-            i64::try_from(seconds).unwrap_or(i64::MAX)
-        );
+    let bound = |out: &mut Sql, sign: &str, seconds: u64| {
+        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+        out.add(format_args!(" AND {time} {sign} "), seconds);
     };
     if let Some(since) = filter.since {
         bound(&mut out, ">=", since.as_secs());
@@ -110,29 +149,29 @@ pub fn conditions(query: &Query<'_>, driving: Option<SingleLetterTag>, time: &st
         bound(&mut out, "<=", until.as_secs());
     }
     if let Some(after) = query.after {
+        let created_at = i64::try_from(after.created_at).unwrap_or(i64::MAX);
         bound(&mut out, "<=", after.created_at);
-        let _ = write!(
-            out,
-            " AND ({time} < {} OR e.id8 > {})",
-            after.created_at,
-            number(after.id.as_bytes())
-        );
+        out.add(format_args!(" AND ({time} < "), created_at);
+        out.add(format_args!(" OR e.id8 > "), number(after.id.as_bytes()));
+        out.text.push(')');
     }
     if !query.without.is_empty() {
         let channels: Vec<i64> = query.without.iter().map(channel_number).collect();
-        out.push_str(" AND (e.channel8 IS NULL OR NOT (true");
-        one_of(&mut out, "e.channel8", &channels);
-        out.push_str("))");
+        out.text.push_str(" AND (e.channel8 IS NULL OR NOT (true");
+        out.one_of("e.channel8", &channels);
+        out.text.push_str("))");
     }
-    let _ = write!(out, " AND (e.expires IS NULL OR e.expires > {})", query.now);
+    let now = i64::try_from(query.now).unwrap_or(i64::MAX);
+    out.add(format_args!(" AND (e.expires IS NULL OR e.expires > "), now);
+    out.text.push(')');
     out
 }
 
 /// The condition on ids, behind an ` AND`.
-pub fn id_condition(filter: &Filter) -> String {
-    let mut out = String::new();
+pub fn id_condition(filter: &Filter) -> Sql {
+    let mut out = Sql::default();
     if let Some(ids) = ids(filter) {
-        one_of(&mut out, "e.id8", &ids);
+        out.one_of("e.id8", &ids);
     }
     out
 }
@@ -155,12 +194,4 @@ fn kinds(filter: &Filter) -> Option<Vec<i64>> {
 fn tag_values(tag: &SingleLetterTag, values: &BTreeSet<String>) -> Vec<i64> {
     let number = |value: &String| tag_number(tag.as_char(), value);
     values.iter().map(number).collect()
-}
-
-fn one_of(out: &mut String, column: &str, values: &[i64]) {
-    let _ = write!(out, " AND {column} IN (");
-    for (n, value) in values.iter().enumerate() {
-        let _ = write!(out, "{}{value}", if n == 0 { "" } else { "," });
-    }
-    out.push(')');
 }

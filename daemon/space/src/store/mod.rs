@@ -169,4 +169,9 @@ pub trait Store: Send + Sync {
 
     /// Lets go of what another life of the space could not have at the same time. Every call after this fails.
     fn close(&self) {}
+
+    /// Bytes on disk, as in [`Store::stats`], without waiting for whoever has the index.
+    fn bytes(&self) -> u64 {
+        self.stats().bytes
+    }
 }

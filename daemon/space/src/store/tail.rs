@@ -1,10 +1,11 @@
 //! The newest events: safe in the journal, not yet in the index. It lives in memory and is searched from end to end,
 //! so it is kept short.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use nostr::event::EventId;
+use nostr::event::{EventId, Kind};
 
 use super::Query;
 use crate::journal::{Position, Written};
@@ -32,6 +33,8 @@ pub struct Tail {
     waiting: Vec<Waiting>,
     by_id: HashMap<EventId, Arc<StoredEvent>>,
     by_address: HashMap<u64, Arc<StoredEvent>>,
+    /// How many events of each kind `by_id` has.
+    by_kind: HashMap<u16, usize>,
     bytes: usize,
     end: Option<Position>,
     hidden: HashSet<EventId>,
@@ -47,12 +50,16 @@ impl Tail {
                     if newer(old, event) {
                         continue;
                     }
-                    self.by_id.remove(&old.event.id);
+                    let id = old.event.id;
+                    self.forget(&id);
                 }
                 self.by_address.insert(address, Arc::clone(event));
             }
             self.bytes += event.cost();
-            self.by_id.insert(event.event.id, Arc::clone(event));
+            let known = self.by_id.insert(event.event.id, Arc::clone(event));
+            if known.is_none() {
+                *self.by_kind.entry(event.event.kind.as_u16()).or_default() += 1;
+            }
             self.waiting.push(waiting);
         }
         self.end = Some(end);
@@ -65,9 +72,10 @@ impl Tail {
 
     /// Forgets the first `count` events: the index has them now.
     pub fn drain(&mut self, count: usize) {
-        for waiting in self.waiting.drain(..count.min(self.waiting.len())) {
+        let rest = self.waiting.split_off(count.min(self.waiting.len()));
+        for waiting in std::mem::replace(&mut self.waiting, rest) {
             let id = waiting.event.event.id;
-            self.by_id.remove(&id);
+            self.forget(&id);
             self.bytes = self.bytes.saturating_sub(waiting.event.cost());
             if let Some(address) = address(&waiting.event)
                 && self
@@ -82,6 +90,17 @@ impl Tail {
             self.waiting = Vec::new(); // give the memory back
             self.by_id = HashMap::new();
             self.by_address = HashMap::new();
+        }
+    }
+
+    fn forget(&mut self, id: &EventId) {
+        if let Some(event) = self.by_id.remove(id)
+            && let Entry::Occupied(mut count) = self.by_kind.entry(event.event.kind.as_u16())
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
     }
 
@@ -129,6 +148,12 @@ impl Tail {
 
     /// All events that answer the question, in no order.
     pub fn query(&self, query: &Query<'_>, search: Option<&Search>) -> Vec<Arc<StoredEvent>> {
+        let has = |kind: &Kind| self.by_kind.contains_key(&kind.as_u16());
+        if let Some(kinds) = &query.filter.kinds
+            && !kinds.iter().any(has)
+        {
+            return Vec::new();
+        }
         self.by_id
             .values()
             .filter(|event| !self.hidden.contains(&event.event.id) && answers(event, query, search))

@@ -139,15 +139,16 @@ impl PostgresStore {
             let sql = format!(
                 "SELECT {columns} FROM events e WHERE e.words @@ ($1::text)::tsquery{}{}
                  ORDER BY e.created_at DESC, e.id8 LIMIT {}",
-                id_condition(query.filter),
-                conditions(query, None, "e.created_at"),
+                id_condition(query.filter).whole(),
+                conditions(query, None, "e.created_at").whole(),
                 query.limit + 1
             );
             return Some((sql, Some(words)));
         }
         let plan = Plan::of(query);
         let Some(values) = &plan.values else {
-            return Some((plan.statement(columns, None), None));
+            let sql = format!("SELECT {columns}{}{}", plan.head, plan.rest.whole());
+            return Some((sql, None));
         };
         // One ordered walk for each value, and the newest of all.
         let list: Vec<String> = values.iter().map(i64::to_string).collect();
@@ -157,7 +158,7 @@ impl PostgresStore {
              ORDER BY created_at DESC, id8 LIMIT {}",
             list.join(","),
             plan.head,
-            plan.rest,
+            plan.rest.whole(),
             query.limit + 1
         );
         Some((sql, None))
