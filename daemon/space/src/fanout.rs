@@ -190,27 +190,30 @@ impl Listener {
 struct Shared<'a> {
     event: &'a Arc<StoredEvent>,
     json: Option<String>,
-    last: Option<(SubscriptionId, Utf8Bytes)>,
+    copies: Vec<(SubscriptionId, Utf8Bytes)>,
 }
+
+/// Names of subscriptions whose copy of an event is kept while it is told: programs that many people use have few.
+const COPIES: usize = 8;
 
 impl<'a> Shared<'a> {
     fn of(event: &'a Arc<StoredEvent>) -> Self {
         Self {
             event,
             json: None,
-            last: None,
+            copies: Vec::new(),
         }
     }
 
     fn message(&mut self, id: &SubscriptionId) -> Utf8Bytes {
-        if let Some((last, message)) = &self.last
-            && last == id
-        {
+        if let Some((_, message)) = self.copies.iter().find(|(name, _)| name == id) {
             return message.clone();
         }
         let json = self.json.get_or_insert_with(|| json(self.event));
         let message = Utf8Bytes::from(wire::event(id, json));
-        self.last = Some((id.clone(), message.clone()));
+        if self.copies.len() < COPIES {
+            self.copies.push((id.clone(), message.clone()));
+        }
         message
     }
 }

@@ -21,7 +21,7 @@ use crate::management;
 use crate::pipeline::Pipeline;
 use crate::webhooks;
 
-/// The NIPs that NIP-11 names: each has tests with its number (`tests/nips.rs`).
+/// The NIPs that NIP-11 names: each has tests with its number (`tests/space/nips.rs`).
 pub const SUPPORTED_NIPS: [u16; 24] = [
     1, 9, 11, 17, 22, 25, 29, 30, 40, 42, 43, 45, 50, 52, 56, 59, 62, 65, 67, 70, 77, 86, 88, 98,
 ];

@@ -1,6 +1,6 @@
 // A box whose disk fills up while people write, upload, make accounts and import a space. What was acknowledged is there
 // afterwards, what was refused says why and leaves nothing, and with room again everything goes on. Run by
-// `tests/lab/tests/full_disk.rs` in namespaces of mounts and processes of its own: the small disk is a tmpfs that ends
+// `tests/lab/tests/labs/full_disk.rs` in namespaces of mounts and processes of its own: the small disk is a tmpfs that ends
 // with this program.
 import assert from 'node:assert/strict';
 import { execFile, execFileSync, spawn } from 'node:child_process';

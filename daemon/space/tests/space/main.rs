@@ -1,0 +1,33 @@
+//! What a space promises, asked as its clients ask. One program, because each one more is linked with everything anew.
+
+mod blossom;
+mod bots;
+mod channels;
+mod checklist;
+mod common;
+mod content;
+mod crash;
+mod deletion;
+mod edits;
+mod export;
+mod files;
+mod groups;
+mod leak_matrix;
+mod leaks;
+mod limits;
+mod mail;
+mod management;
+mod members;
+mod moderation;
+mod nips;
+mod personal;
+mod private_files;
+mod questions;
+mod relay;
+mod search;
+mod secrets;
+mod signals;
+mod standing;
+mod uploads;
+mod vanish;
+mod webhooks;
