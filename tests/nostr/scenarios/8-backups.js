@@ -57,6 +57,7 @@ test('wiped and restored, E is E again', async () => {
     await assert.rejects(relay.publish(regretted), /./, 'what was deleted does not come back');
     await relay.publish(ann.sign(9, [['h', 'general']], 'Still a member'));
     relay.close();
+    await isKnown('C', space.service);
     const whole = await Actions.downloadBlob(server('C', space.service), film.sha256);
     assert.equal(sha256(Buffer.from(await whole.arrayBuffer())), film.sha256);
     assert.equal((await account.call('GET', 'account')).public_key, key, 'the device is still logged in');
