@@ -41,12 +41,20 @@ struct Demand {
     tries: u8,
     token: u32,
     passed_on: Option<(Freshness, Instant)>,
-    budget: f32,
-    budget_at: Instant,
-    waiting: Vec<(LinkId, Freshness)>,
-    waiting_at: Instant,
+    /// When the bucket is full again.
+    full_at: Instant,
+    /// Few originators have somebody waiting, and there is a demand for many.
+    waiting: Option<Box<Waiting>>,
     asked_for_better: Option<Instant>,
     used_at: Instant,
+}
+
+/// Neighbours that asked and have no answer yet.
+#[derive(Debug)]
+struct Waiting {
+    /// When the last one asked.
+    at: Instant,
+    links: Vec<(LinkId, Freshness)>,
 }
 
 /// Requests, answers and anchor requests on their way.
@@ -67,24 +75,34 @@ impl Demand {
             tries: 0,
             token: 0,
             passed_on: None,
-            budget: BUDGET,
-            budget_at: now,
-            waiting: Vec::new(),
-            waiting_at: now,
+            full_at: now,
+            waiting: None,
             asked_for_better: None,
             used_at: now,
         }
     }
 
     fn spend(&mut self, now: Instant) -> bool {
-        let refill = now.since(self.budget_at).as_secs_f32();
-        self.budget = (self.budget + refill).min(BUDGET);
-        self.budget_at = now;
-        if self.budget < 1.0 {
+        let full_at = self.full_at.max(now) + Duration::from_secs(1);
+        if full_at.since(now).as_secs_f32() > BUDGET {
             return false;
         }
-        self.budget -= 1.0;
+        self.full_at = full_at;
         true
+    }
+
+    fn wait(&mut self, now: Instant, link: LinkId, wanted: Freshness) {
+        let waiting = self.waiting.get_or_insert_with(|| {
+            Box::new(Waiting {
+                at: now,
+                links: Vec::new(),
+            })
+        });
+        waiting.at = now;
+        waiting.links.retain(|(other, _)| *other != link);
+        if waiting.links.len() < WAITING_MAX {
+            waiting.links.push((link, wanted));
+        }
     }
 }
 
@@ -133,7 +151,9 @@ impl Requests {
         self.answers.remove(&link);
         self.anchors.remove(&link);
         for demand in self.demands.values_mut() {
-            demand.waiting.retain(|(waiting, _)| *waiting != link);
+            if let Some(waiting) = &mut demand.waiting {
+                waiting.links.retain(|(waiting, _)| *waiting != link);
+            }
         }
     }
 
@@ -151,7 +171,16 @@ impl Requests {
     }
 
     pub(super) fn memory(&self) -> usize {
-        self.demands.len() * size_of::<Demand>() * 3 / 2
+        let waiting = self
+            .demands
+            .values()
+            .filter_map(|demand| demand.waiting.as_ref());
+        let links =
+            |waiting: &Box<Waiting>| waiting.links.capacity() * size_of::<(LinkId, Freshness)>();
+        self.demands.len() * (size_of::<OriginatorIndex>() + size_of::<Demand>()) * 3 / 2
+            + waiting
+                .map(|waiting| size_of::<Waiting>() + links(waiting))
+                .sum::<usize>()
     }
 }
 
@@ -352,11 +381,7 @@ impl Router {
         }
         let next_hop = originator.selected;
         let demand = self.requests.demand(now, index);
-        demand.waiting_at = now;
-        demand.waiting.retain(|(waiting, _)| *waiting != link);
-        if demand.waiting.len() < WAITING_MAX {
-            demand.waiting.push((link, wanted));
-        }
+        demand.wait(now, link, wanted);
         let is_fresh = demand
             .passed_on
             .is_some_and(|(passed, at)| passed >= wanted && now.since(at) < COALESCE);
@@ -385,14 +410,12 @@ impl Router {
         let Some(demand) = self.requests.demands.get_mut(&index) else {
             return;
         };
-        if demand.waiting.is_empty() {
+        let Some(mut waiting) = demand.waiting.take() else {
+            return;
+        };
+        if now.since(waiting.at) > REQUESTER_KEPT {
             return;
         }
-        if now.since(demand.waiting_at) > REQUESTER_KEPT {
-            demand.waiting.clear();
-            return;
-        }
-        let waiting = core::mem::take(&mut demand.waiting);
         let Some(originator) = self.get(index) else {
             return;
         };
@@ -405,13 +428,17 @@ impl Router {
         };
         let selected = originator.selected;
         let (answered, kept): (Vec<_>, Vec<_>) = waiting
-            .into_iter()
+            .links
+            .drain(..)
             .partition(|(link, wanted)| fresh >= *wanted && Some(*link) != selected);
         for (link, _) in answered {
             self.answer(now, link, Subject::Other(index));
         }
-        if let Some(demand) = self.requests.demands.get_mut(&index) {
-            demand.waiting = kept;
+        if !kept.is_empty()
+            && let Some(demand) = self.requests.demands.get_mut(&index)
+        {
+            waiting.links = kept;
+            demand.waiting = Some(waiting);
         }
     }
 

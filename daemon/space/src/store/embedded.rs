@@ -14,7 +14,7 @@ use nostr::filter::Filter;
 
 use super::index::{Index, number};
 use super::index_search::Found;
-use super::tail::{Tail, Waiting, address, answers, newer};
+use super::tail::{FULL_EVENTS, Tail, Waiting, address, answers, newer};
 use super::{Appended, Cursor, Page, Query, Stats, Store, StoreError, Walked};
 use crate::disk::Disk;
 use crate::journal::segment::RecordKind;
@@ -114,7 +114,7 @@ impl EmbeddedStore {
                         erase.extend(payload.chunks_exact(EventId::LEN).filter_map(peek_id))
                     }
                 }
-                if waiting.len() >= 1024 {
+                if waiting.len() >= FULL_EVENTS {
                     // Erasures are only done at the end, so nothing may be said to be covered before.
                     self.fill_index(&std::mem::take(&mut waiting), from)?;
                 }

@@ -45,6 +45,10 @@ CREATE TABLE replaced (address8 INTEGER NOT NULL, segment INTEGER NOT NULL, offs
   PRIMARY KEY (address8, segment, offset)) WITHOUT ROWID;
 ";
 
+/// Memory for pages, in KiB, as SQLite wants it: negative.
+const CACHE: i32 = -512;
+/// The same while events are added: with less, pages are written to make room for others, and written again.
+const FILLING_CACHE: i32 = -4096;
 /// Statements that SQLite keeps ready.
 const STATEMENTS: usize = 32;
 /// Values beyond which a question is a rare one, whose statement is not kept.
@@ -126,7 +130,7 @@ impl Index {
         // One process alone uses the file. Said before the first access, the write-ahead log then needs no shared
         // memory, which JFFS2 and some overlay file systems refuse.
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-        connection.pragma_update(None, "cache_size", -512)?; // KiB
+        connection.pragma_update(None, "cache_size", CACHE)?;
         connection.pragma_update(None, "mmap_size", 0)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         let mode: String =

@@ -24,6 +24,7 @@ use crate::search::{Has, KINDS, Phrase, Search, text_of, words};
 pub const TABLE: &str = "
 CREATE VIRTUAL TABLE words USING fts5 (text, content = '', columnsize = 0, detail = none, tokenize = \"ascii tokenchars '='\");
 INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
+INSERT INTO words (words, rank) VALUES ('automerge', 8);
 ";
 
 /// Bits of a number among the words that are the `seq`.

@@ -1,11 +1,12 @@
-//! The newest events: safe in the journal, not yet in the index. It lives in memory and is searched from end to end,
-//! so it is kept short.
+//! The newest events: safe in the journal, not yet in the index. It lives in memory, so it is kept short.
 
+use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use nostr::event::{EventId, Kind};
+use nostr::event::{Event, EventId, Kind};
+use nostr::key::PublicKey;
 
 use super::Query;
 use crate::journal::{Position, Written};
@@ -14,9 +15,12 @@ use crate::search::Search;
 use crate::wire::matches;
 
 /// Events after which the index should be filled.
-const FULL_EVENTS: usize = 1024;
+///
+/// Each filling writes most pages of the index again, so few large ones spare the flash: with 1024 events, three times as
+/// much is written for each event.
+pub const FULL_EVENTS: usize = 4096;
 /// Bytes in memory after which the index should be filled.
-const FULL_BYTES: usize = 768 * 1024;
+const FULL_BYTES: usize = 3 * 1024 * 1024;
 
 /// One event that waits for the index.
 #[derive(Debug, Clone)]
@@ -27,11 +31,16 @@ pub struct Waiting {
     pub event: Arc<StoredEvent>,
 }
 
+/// Where an event stands among the answers to a question: the newest first, those of one second in the order of ids.
+type Place = (Reverse<u64>, EventId);
+
 /// What waits for the index.
 #[derive(Debug, Default)]
 pub struct Tail {
     waiting: Vec<Waiting>,
     by_id: HashMap<EventId, Arc<StoredEvent>>,
+    by_time: BTreeMap<Place, Arc<StoredEvent>>,
+    by_author: HashMap<PublicKey, BTreeSet<Place>>,
     by_address: HashMap<u64, Arc<StoredEvent>>,
     /// How many events of each kind `by_id` has.
     by_kind: HashMap<u16, usize>,
@@ -59,6 +68,10 @@ impl Tail {
             let known = self.by_id.insert(event.event.id, Arc::clone(event));
             if known.is_none() {
                 *self.by_kind.entry(event.event.kind.as_u16()).or_default() += 1;
+                let place = place(&event.event);
+                self.by_time.insert(place, Arc::clone(event));
+                let of_author = self.by_author.entry(event.event.pubkey).or_default();
+                of_author.insert(place);
             }
             self.waiting.push(waiting);
         }
@@ -89,14 +102,25 @@ impl Tail {
         if self.waiting.is_empty() {
             self.waiting = Vec::new(); // give the memory back
             self.by_id = HashMap::new();
+            self.by_time = BTreeMap::new();
+            self.by_author = HashMap::new();
             self.by_address = HashMap::new();
         }
     }
 
     fn forget(&mut self, id: &EventId) {
-        if let Some(event) = self.by_id.remove(id)
-            && let Entry::Occupied(mut count) = self.by_kind.entry(event.event.kind.as_u16())
-        {
+        let Some(event) = self.by_id.remove(id) else {
+            return;
+        };
+        let place = place(&event.event);
+        self.by_time.remove(&place);
+        if let Entry::Occupied(mut places) = self.by_author.entry(event.event.pubkey) {
+            places.get_mut().remove(&place);
+            if places.get().is_empty() {
+                places.remove();
+            }
+        }
+        if let Entry::Occupied(mut count) = self.by_kind.entry(event.event.kind.as_u16()) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
@@ -146,17 +170,53 @@ impl Tail {
             .is_some_and(|here| here.event.id != event.event.id)
     }
 
-    /// All events that answer the question, in no order.
+    /// The newest events that answer the question, one more than its limit if there are as many.
     pub fn query(&self, query: &Query<'_>, search: Option<&Search>) -> Vec<Arc<StoredEvent>> {
+        let filter = query.filter;
         let has = |kind: &Kind| self.by_kind.contains_key(&kind.as_u16());
-        if let Some(kinds) = &query.filter.kinds
+        if let Some(kinds) = &filter.kinds
             && !kinds.iter().any(has)
         {
             return Vec::new();
         }
-        self.by_id
-            .values()
-            .filter(|event| !self.hidden.contains(&event.event.id) && answers(event, query, search))
+        let wanted = |event: &&Arc<StoredEvent>| {
+            answers(event, query, search) && !self.hidden.contains(&event.event.id)
+        };
+        let most = query.limit.saturating_add(1);
+        let at = |place: &Place| self.by_time.get(place);
+        if let Some(ids) = &filter.ids {
+            let mut found: Vec<_> = ids
+                .iter()
+                .filter_map(|id| self.by_id.get(id))
+                .filter(wanted)
+                .cloned()
+                .collect();
+            found.sort_unstable_by_key(|event| place(&event.event));
+            found.truncate(most);
+            return found;
+        }
+        if let Some(authors) = &filter.authors {
+            let places = authors
+                .iter()
+                .filter_map(|author| self.by_author.get(author));
+            let mut places: Vec<&Place> = places.flatten().collect();
+            if authors.len() > 1 {
+                places.sort_unstable();
+            }
+            let events = places.into_iter().filter_map(at);
+            return events.filter(wanted).take(most).cloned().collect();
+        }
+        // From the latest date that the question allows.
+        let after = query.after.map(|after| after.created_at);
+        let until = filter.until.map(|until| until.as_secs());
+        let latest = after.into_iter().chain(until).min().unwrap_or(u64::MAX);
+        let first = (Reverse(latest), EventId::from_byte_array([0; EventId::LEN]));
+        let events = self.by_time.range(first..).map(|(_, event)| event);
+        let since = filter.since.map_or(0, |since| since.as_secs());
+        events
+            .take_while(|event| event.event.created_at.as_secs() >= since)
+            .filter(wanted)
+            .take(most)
             .cloned()
             .collect()
     }
@@ -170,18 +230,22 @@ impl Tail {
     }
 }
 
+fn place(event: &Event) -> Place {
+    (Reverse(event.created_at.as_secs()), event.id)
+}
+
 /// Whether an event answers a question. `search` is what the question's filter searches for, read once.
 pub fn answers(event: &StoredEvent, query: &Query<'_>, search: Option<&Search>) -> bool {
     let created_at = event.event.created_at.as_secs();
     query
         .after
         .is_none_or(|after| after.is_before(created_at, &event.event.id))
-        && event.expires().is_none_or(|time| time > query.now)
+        && matches(query.filter, &event.event)
         && event
             .channel
             .as_ref()
             .is_none_or(|channel| !query.without.contains(channel))
-        && matches(query.filter, &event.event)
+        && event.expires().is_none_or(|time| time > query.now)
         && search.is_none_or(|search| search.matches(&event.event))
 }
 

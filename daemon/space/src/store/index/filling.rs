@@ -2,7 +2,10 @@
 
 use rusqlite::{Connection, params};
 
-use super::{Index, channel_number, number, positions, remove, set_checkpoint, tag_numbers};
+use super::{
+    CACHE, FILLING_CACHE, Index, channel_number, number, positions, remove, set_checkpoint,
+    tag_numbers,
+};
 use crate::journal::Position;
 use crate::record::StoredEvent;
 use crate::store::index_search::Pending;
@@ -19,6 +22,8 @@ pub struct Filling {
 impl Index {
     /// Begins to add events. Nobody else changes the index until [`Index::finish`] or [`Index::give_up`].
     pub fn begin(&mut self) -> rusqlite::Result<Filling> {
+        self.connection
+            .pragma_update(None, "cache_size", FILLING_CACHE)?;
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         Ok(Filling {
             seq: self.next_seq,
@@ -122,6 +127,7 @@ impl Index {
         let connection = self.filling()?;
         set_checkpoint(connection, covered)?;
         connection.execute_batch("COMMIT")?;
+        self.need_less_memory();
         self.next_seq = filling.seq;
         self.events = self.events.saturating_add_signed(filling.change);
         Ok(())
@@ -133,6 +139,17 @@ impl Index {
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
         {
             log::error!("the index does not take back what was half done: {error}");
+        }
+        self.need_less_memory();
+    }
+
+    fn need_less_memory(&self) {
+        let connection = &self.connection;
+        let result = connection
+            .pragma_update(None, "cache_size", CACHE)
+            .and_then(|()| connection.execute_batch("PRAGMA shrink_memory"));
+        if let Err(error) = result {
+            log::warn!("the index keeps more memory than it needs: {error}");
         }
     }
 

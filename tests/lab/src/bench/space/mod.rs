@@ -126,34 +126,47 @@ fn beside_peers(report: Report, plan: &Plan, data: &Data) -> Result<()> {
         }
     }
     let mut measured = Vec::new();
-    for relay in &mut relays {
+    for relay in std::mem::take(&mut relays) {
+        let mut relay = relay;
         report.progress(&format!("{}: loads", relay.name));
-        measured.push(measure(plan, &lab, relay)?);
+        let mut values = Measured::new();
+        let result = measure(plan, &lab, &mut relay, &mut values);
+        let name = relay.name;
+        match result {
+            Ok(()) => relays.push(relay),
+            Err(error) if measured.is_empty() => return Err(error),
+            // It may be gone, or still be busy with what it did not answer: it has no part in what follows.
+            Err(error) => {
+                report.progress(&format!("{name}: the rest is left out: {error}"));
+                let _ = relay.stop();
+            }
+        }
+        measured.push((name, values));
     }
     report.progress("one event a second");
     let drops = if plan.quick { 15 } else { 60 };
-    for (values, drop) in measured.iter_mut().zip(drip(&lab, &mut relays, drops)?) {
-        values.insert("write_amplification_1ps", drop);
+    let names: Vec<_> = relays.iter().map(|relay| relay.name).collect();
+    for (relay, drop) in names.into_iter().zip(drip(&lab, &mut relays, drops)?) {
+        let found = measured.iter_mut().find(|(name, _)| *name == relay);
+        found.map(|(_, values)| values.insert("write_amplification_1ps", drop));
     }
     for (name, unit, better) in COLUMNS {
-        let Some(ours) = measured[0].get(name) else {
+        let Some(ours) = measured[0].1.get(name) else {
             continue;
         };
         let figure = format!("space.{name}");
         let mut is_first = true;
-        for (relay, values) in relays.iter().zip(&measured).skip(1) {
+        for (peer, values) in measured.iter().skip(1) {
             let Some(theirs) = values.get(name) else {
                 continue;
             };
             let figure = if is_first {
                 figure.clone()
             } else {
-                format!("{figure}.vs_{}", relay.name.replace('-', "_"))
+                format!("{figure}.vs_{}", peer.replace('-', "_"))
             };
             is_first = false;
-            report.figure(&Figure::beside(
-                figure, *ours, unit, better, relay.name, *theirs,
-            ));
+            report.figure(&Figure::beside(figure, *ours, unit, better, *peer, *theirs));
         }
         if is_first {
             report.figure(&Figure::alone(figure, *ours, unit));
@@ -167,8 +180,7 @@ fn beside_peers(report: Report, plan: &Plan, data: &Data) -> Result<()> {
 
 /// Everything that is measured of each relay by itself.
 #[allow(clippy::cast_precision_loss)]
-fn measure(plan: &Plan, lab: &Lab, relay: &mut Relay) -> Result<Measured> {
-    let mut values = Measured::new();
+fn measure(plan: &Plan, lab: &Lab, relay: &mut Relay, values: &mut Measured) -> Result<()> {
     let (at, service) = (relay.at, relay.service.clone());
     let service = service.as_deref();
 
@@ -232,10 +244,10 @@ fn measure(plan: &Plan, lab: &Lab, relay: &mut Relay) -> Result<Measured> {
         .collect::<Result<Vec<_>>>()?;
     relay.settle()?;
     let cpu = relay.process()?.cpu()?;
-    let rate = within(lab, load::ask(at, ASKERS, QUESTIONS, &authors))?;
+    let (answered, rate) = within(lab, load::ask(at, ASKERS, QUESTIONS, &authors))?;
     let cpu = relay.process()?.cpu()?.since(cpu).total();
     values.insert("query", rate);
-    values.insert("query_cpu_ms", cpu * 1e3 / f64::from(ASKERS * QUESTIONS));
+    values.insert("query_cpu_ms", cpu * 1e3 / f64::from(answered.max(1)));
 
     relay.settle()?;
     let count = if plan.quick { 60 } else { 190 };
@@ -251,7 +263,7 @@ fn measure(plan: &Plan, lab: &Lab, relay: &mut Relay) -> Result<Measured> {
     if let Some(rate) = cross_check::ask(lab, &plan.peers, &url)? {
         values.insert("nostr_bench_req", rate);
     }
-    Ok(values)
+    Ok(())
 }
 
 /// All relays get one event a second; bytes that each wrote for a byte of the events.
