@@ -65,6 +65,7 @@ impl Core {
         let authority = Authority {
             relay: keys.public_key(),
             owner: config.owner,
+            is_home: residents.is_some(),
         };
         let limits = &config.limits;
         let mail = Mail::new(Rate {

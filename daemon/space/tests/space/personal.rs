@@ -348,12 +348,17 @@ async fn nip62_everything_of_a_person_leaves_and_does_not_come_back() {
     );
     assert!(client.query(own(&ann)).await.is_empty());
     client.refused(&note, "blocked").await;
+    // Who read it before hears of it.
+    let mut reader = home.relay.connect().await;
+    let said = reader.query(json!({"kinds": [62], "authors": [ann.hex()]}));
+    assert_eq!(said.await.len(), 1);
     // Who never wrote here may ask, too, and leaves nothing.
     let mut stranger = home.relay.connect_as(&eve).await;
     stranger
         .accepted(&eve.event(62, &[&["relay", "ALL_RELAYS"]], ""))
         .await;
-    assert!(stranger.query(json!({"kinds": [62]})).await.is_empty());
+    let said = stranger.query(json!({"kinds": [62], "authors": [eve.hex()]}));
+    assert!(said.await.is_empty());
 }
 
 #[tokio::test]
