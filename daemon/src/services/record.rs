@@ -100,7 +100,8 @@ const fn quota() -> u32 {
     QUOTA_MIB
 }
 
-fn bad(what: &str, expected: &str) -> ControlError {
+/// A value that something cannot have.
+pub fn bad(what: &str, expected: &str) -> ControlError {
     ControlError {
         code: ErrorCode::BadValue,
         args: vec![what.to_owned(), expected.to_owned()],
@@ -175,15 +176,8 @@ impl SpaceRecord {
 
     /// The record in a space's directory; `None` if there is no file.
     pub fn load(directory: &Path) -> Result<Option<Self>, DaemonError> {
-        let path = directory.join(FILE);
-        let Some(bytes) = store::read(&path, FILE_MAX)? else {
-            return Ok(None);
-        };
-        let record = std::str::from_utf8(&bytes).ok().and_then(Self::parse);
-        record.map(Some).ok_or(DaemonError::Format {
-            path,
-            expected: "the record of a space in the form this version writes",
-        })
+        let expected = "the record of a space in the form this version writes";
+        store::load(&directory.join(FILE), FILE_MAX, Self::parse, expected)
     }
 
     /// Writes it into a space's directory. Returns once it is on disk.
@@ -192,7 +186,7 @@ impl SpaceRecord {
     }
 }
 
-/// Whether an owner may give a space these texts.
+/// Whether an owner may give a space or a site these texts.
 pub fn check_texts(title: Option<&str>, about: Option<&str>) -> Result<(), ControlError> {
     let is_title = |title: &str| title.parse::<Title>().is_ok() && !title.trim().is_empty();
     if !title.is_none_or(is_title) {
