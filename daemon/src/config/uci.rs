@@ -208,7 +208,7 @@ fn main_section(section: &Section, root: &mut Table) -> Result<(), Wrong> {
     for entry in &section.entries {
         match (entry.key.as_str(), entry.list) {
             // The init script's business.
-            ("enabled", false) => {}
+            ("enabled" | "names_interface", false) => {}
             (key @ ("name" | "state" | "user"), false) => insert(root, key, entry),
             ("log_level", false) => insert(child(root, "log"), "level", entry),
             (key @ ("passphrase_file" | "aes"), false) => insert(child(root, "mesh"), key, entry),
@@ -225,7 +225,7 @@ fn main_section(section: &Section, root: &mut Table) -> Result<(), Wrong> {
             _ => {
                 return Err(unknown(
                     entry,
-                    "option enabled, name, state, user, log_level, passphrase_file, aes, network, tun, control, metrics, metrics_token_file, backup_dir, backup_every; list open, web, web_name",
+                    "option enabled, name, state, user, log_level, passphrase_file, aes, network, tun, control, metrics, metrics_token_file, backup_dir, backup_every, names_interface; list open, web, web_name",
                 ));
             }
         }
