@@ -31,6 +31,7 @@ use crate::plane::{Local, MeshClock, Plane};
 use crate::reserve::Reserve;
 use crate::services;
 use crate::services::hosted::Ground;
+use crate::transfer::exports::Exports;
 use crate::transfer::restore;
 use crate::transfer::schedule::Schedule;
 use crate::tun::Tun;
@@ -262,6 +263,11 @@ impl Daemon {
         let control = tokio::spawn(server::serve(control, answers));
         if let Some(schedule) = schedule {
             tokio::spawn(schedule.run());
+        }
+        if !self.config.export.is_empty() {
+            let socket = self.config.control.socket.clone();
+            let exports = Exports::new(self.config.export.clone(), socket, self.clock.clone());
+            tokio::spawn(exports.run());
         }
         tokio::select! {
             _ = terminate.recv() => log::info!("told to stop (SIGTERM)"),

@@ -56,6 +56,24 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), DaemonError> {
     write().map_err(|error| DaemonError::file("write", path, error))
 }
 
+/// Reads a text of at most `most` bytes that `parse` understands; `None` if there is no file. `expected` says what it
+/// should be.
+pub fn load<T>(
+    path: &Path,
+    most: u64,
+    parse: impl FnOnce(&str) -> Option<T>,
+    expected: &'static str,
+) -> Result<Option<T>, DaemonError> {
+    let Some(bytes) = read(path, most)? else {
+        return Ok(None);
+    };
+    let parsed = std::str::from_utf8(&bytes).ok().and_then(parse);
+    parsed.map(Some).ok_or_else(|| DaemonError::Format {
+        path: path.to_path_buf(),
+        expected,
+    })
+}
+
 /// Writes a file that must not exist yet, readable by this user alone. Returns once it is on disk.
 pub fn create(path: &Path, bytes: &[u8]) -> Result<(), DaemonError> {
     let write = || -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! A connection to a space, as a Nostr client that may speak for several people at once (NIP-42): proves who they are,
 //! sends events and waits for the answers, and hands on what it hears. It decides nothing: `link` keeps one up for the
-//! pages of a space, `messages` for people's private messages.
+//! pages of a space, `messages` for people's private messages, `invitation` opens one to come in.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -104,6 +104,14 @@ pub async fn open(
 impl Client {
     /// Proves to be somebody. The error of the space is one of the connection: it cannot be used as was meant.
     pub async fn log_in(&self, keys: &Keys) -> Result<(), Broken> {
+        match self.prove(keys).await? {
+            (true, _) => Ok(()),
+            (false, reason) => Err(reason),
+        }
+    }
+
+    /// The same, with what the space says to it.
+    pub async fn prove(&self, keys: &Keys) -> Result<(bool, String), Broken> {
         let mut known = self.challenge.clone();
         let asked = known.wait_for(|challenge| !challenge.is_empty());
         let challenge = match tokio::time::timeout(ANSWER, asked).await {
@@ -113,10 +121,7 @@ impl Client {
         let url = format!("ws://{}.warren/", self.service);
         let tags: [&[&str]; 2] = [&["relay", &url], &["challenge", &challenge]];
         let proof = signed(keys, 22242, (self.clock)(), &tags, "")?;
-        match self.ask("AUTH", &proof).await? {
-            (true, _) => Ok(()),
-            (false, reason) => Err(reason),
-        }
+        self.ask("AUTH", &proof).await
     }
 
     /// Sends an event and waits for what the space says to it: whether it took it, and why not.

@@ -281,7 +281,10 @@ impl Home {
         if listing.is_some_and(|listing| listing.kind == ServiceKind::Site) {
             return self.site(&service, &format!("/s/{name}"), request).await;
         }
-        if matches!(rest, "" | "no slash") && proxy::is_for_program(request.headers()) {
+        // A browser asks first (CORS) whether a page of somebody else's may manage a space. The space says who may.
+        let is_for_program =
+            request.method() == Method::OPTIONS || proxy::is_for_program(request.headers());
+        if matches!(rest, "" | "no slash") && is_for_program {
             let root = Uri::from_static("/");
             let answer = proxy::pass(&*self.rooms.dialer, &service, root, request).await;
             return Ok(proxy::confine(answer));

@@ -4,20 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, Limited};
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode};
-use nostr::event::Event;
 use nostr::key::Keys;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 
-use crate::client::signed;
+use crate::client::{self, Broken, Client, signed};
 use crate::config::Clock;
-use crate::dialer::{self, BoxStream, Dialer, ServiceName};
+use crate::dialer::{Dialer, ServiceName};
 use crate::http::full;
 use crate::percent::percent_decoded;
 use crate::proxy;
@@ -28,8 +24,6 @@ const CODE_BYTES: std::ops::RangeInclusive<usize> = 8..=128;
 const TEXT_BYTES: usize = 1024;
 /// Longest description of a space that is read, bytes.
 const DESCRIPTION_BYTES: usize = 64 * 1024;
-/// Longest message from a space that is read while somebody joins.
-const MESSAGE_BYTES: usize = 64 * 1024;
 /// How long a description may take.
 const DESCRIPTION: Duration = Duration::from_secs(10);
 /// How long joining may take from beginning to end.
@@ -212,7 +206,7 @@ impl Joiner {
         name: &str,
     ) -> Result<Joined, Refused> {
         let _place = self.places.try_acquire().map_err(|_| Refused::Busy)?;
-        accept(&*self.dialer, invitation, keys, name, (self.clock)()).await
+        accept(&*self.dialer, invitation, keys, name, &self.clock).await
     }
 }
 
@@ -223,84 +217,50 @@ async fn accept(
     invitation: &Invitation,
     keys: &Keys,
     name: &str,
-    now: u64,
+    clock: &Clock,
 ) -> Result<Joined, Refused> {
-    let joining = join(dialer, invitation, keys, name, now);
+    let away = |error: Broken| {
+        log::debug!("the space {} cannot be joined: {error}", invitation.service);
+        Refused::Away
+    };
+    let joining = async {
+        let opened = client::open(dialer, &invitation.service, clock).await;
+        let (client, pump, _heard) = opened.map_err(away)?;
+        tokio::select! {
+            broken = pump.run(|| JOINING) => Err(away(broken)),
+            joined = join(&client, invitation, keys, name, clock()) => joined,
+        }
+    };
     tokio::time::timeout(JOINING, joining)
         .await
         .unwrap_or(Err(Refused::Away))
 }
 
 async fn join(
-    dialer: &dyn Dialer,
+    client: &Client,
     invitation: &Invitation,
     keys: &Keys,
     name: &str,
     now: u64,
 ) -> Result<Joined, Refused> {
-    let away = |error: std::io::Error| {
-        log::debug!("the space {} cannot be joined: {error}", invitation.service);
-        Refused::Away
-    };
-    let opened = dialer::websocket(dialer, &invitation.service, MESSAGE_BYTES).await;
-    let mut talk = Talk(opened.map_err(away)?);
-    let challenge = loop {
-        let message = talk.hear().await?;
-        if message[0] == "AUTH" {
-            break message[1].as_str().unwrap_or_default().to_owned();
-        }
-    };
     let sign = |kind, tags: &[&[&str]], content: &str| {
         signed(keys, kind, now, tags, content).map_err(Refused::Other)
     };
-    let url = format!("ws://{}.warren/", invitation.service);
-    let proof = sign(22242, &[&["relay", &url], &["challenge", &challenge]], "")?;
-    if let (false, reason) = talk.ask("AUTH", &proof).await? {
+    let broken = |_: Broken| Refused::Away;
+    if let (false, reason) = client.prove(keys).await.map_err(broken)? {
         return Err(Refused::read(&reason));
     }
     let tags: [&[&str]; 2] = [&["-"], &["claim", &invitation.code]];
     let request = sign(28934, &tags, "")?;
-    let joined = match talk.ask("EVENT", &request).await? {
+    let joined = match client.ask("EVENT", &request).await.map_err(broken)? {
         (true, _) => Joined::Now,
         (false, reason) if reason.starts_with("duplicate:") => Joined::Before,
         (false, reason) => return Err(Refused::read(&reason)),
     };
     let profile = sign(0, &[], &json!({"name": name}).to_string())?;
     // They are in, whatever becomes of this: the name is told once more with the first message.
-    let _ = talk.ask("EVENT", &profile).await;
+    let _ = client.ask("EVENT", &profile).await;
     Ok(joined)
-}
-
-/// A connection that asks one thing after the other.
-struct Talk(WebSocketStream<BoxStream>);
-
-impl Talk {
-    async fn hear(&mut self) -> Result<Value, Refused> {
-        loop {
-            match self.0.next().await {
-                Some(Ok(Message::Text(text))) => {
-                    if let Ok(message @ Value::Array(_)) = serde_json::from_str(&text) {
-                        return Ok(message);
-                    }
-                }
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(Refused::Away),
-                Some(Ok(_)) => {}
-            }
-        }
-    }
-
-    async fn ask(&mut self, verb: &str, event: &Event) -> Result<(bool, String), Refused> {
-        let text = json!([verb, event]).to_string();
-        let sent = self.0.send(Message::Text(text.into())).await;
-        sent.map_err(|_| Refused::Away)?;
-        loop {
-            let answer = self.hear().await?;
-            if answer[0] == "OK" && answer[1] == event.id.to_hex() {
-                let reason = answer[3].as_str().unwrap_or_default().to_owned();
-                return Ok((answer[2].as_bool().unwrap_or(false), reason));
-            }
-        }
-    }
 }
 
 #[cfg(test)]

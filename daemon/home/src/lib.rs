@@ -8,6 +8,7 @@ mod api;
 pub mod channel;
 mod client;
 mod config;
+mod dates;
 mod dialer;
 mod error;
 mod feed;
@@ -33,6 +34,7 @@ mod signer;
 
 pub use accounts::sealed::Cost;
 pub use config::{Clock, FeedLimits, HomeConfig, Limits, system_clock};
+pub use dates::iso;
 pub use dialer::{
     BoxFuture, BoxStream, ByteStream, Dialer, ServiceKind, ServiceListing, ServiceName,
 };

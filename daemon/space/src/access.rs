@@ -106,8 +106,9 @@ impl Viewer {
             },
         };
         match kind {
-            // That somebody asked to vanish is nobody else's business.
-            vanish::KIND => own(),
+            // That somebody asked to vanish is nobody else's business. But what was written for everybody others keep, too:
+            // they have to hear that it is gone.
+            vanish::KIND => own() || self.authority.is_home,
             // Invitations and the codes people came in with are for those who could make such, and for their author.
             kinds::CREATE_INVITE | kinds::JOIN => {
                 own() || self.may_know_codes(&event.event, Permission::Invite, channel, groups)

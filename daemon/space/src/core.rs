@@ -1,9 +1,9 @@
 //! What the threads and connections of one space share.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use nostr::key::Keys;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::access::Viewer;
 use crate::claims::Claims;
@@ -46,6 +46,8 @@ pub struct Core {
     pub fanout: Arc<Fanout>,
     /// Events that syncs may still compare, for the whole space.
     pub sync_room: Arc<Semaphore>,
+    /// Told when the space is called something else. The first one counts.
+    pub herald: OnceLock<Arc<Notify>>,
     groups: RwLock<Arc<Groups>>,
 }
 
@@ -63,6 +65,7 @@ impl Core {
         let authority = Authority {
             relay: keys.public_key(),
             owner: config.owner,
+            is_home: residents.is_some(),
         };
         let limits = &config.limits;
         let mail = Mail::new(Rate {
@@ -85,6 +88,7 @@ impl Core {
             keys,
             fanout: Arc::new(Fanout::new(authority)),
             sync_room: Arc::new(Semaphore::new(sync_room)),
+            herald: OnceLock::new(),
             groups: RwLock::new(Arc::new(groups)),
         }
     }
@@ -113,7 +117,15 @@ impl Core {
 
     /// The channels changed. Only the thread that writes calls this.
     pub fn set_groups(&self, groups: Groups) {
-        *self.groups.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(groups);
+        let groups = Arc::new(groups);
+        let mut place = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *place, Arc::clone(&groups));
+        drop(place);
+        if old.community().texts != groups.community().texts
+            && let Some(herald) = self.herald.get()
+        {
+            herald.notify_one();
+        }
     }
 
     /// The people behind a connection, as readers.

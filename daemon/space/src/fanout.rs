@@ -390,6 +390,7 @@ mod tests {
         let authority = Authority {
             relay: Person::new(1).key(),
             owner: None,
+            is_home: false,
         };
         let fanout = Arc::new(Fanout::new(authority));
         let seats: Vec<Seat> = (0..4).filter_map(|_| fanout.sit(1 << 20, 8)).collect();

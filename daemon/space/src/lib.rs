@@ -46,6 +46,7 @@ mod store;
 pub mod stores;
 #[cfg(test)]
 mod testing;
+mod told;
 mod vanish;
 mod webhooks;
 mod wire;

@@ -433,6 +433,7 @@ mod tests {
                 authority: Authority {
                     relay: space.key(),
                     owner: None,
+                    is_home: false,
                 },
                 now,
             };

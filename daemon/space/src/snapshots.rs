@@ -309,6 +309,7 @@ mod tests {
             authority: Authority {
                 relay: space.key(),
                 owner: None,
+                is_home: false,
             },
             now: 2000,
         };

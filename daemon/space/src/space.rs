@@ -26,7 +26,7 @@ use crate::record::ChannelId;
 use crate::store::PostgresStore;
 use crate::store::{EmbeddedStore, Store, StoreError};
 use crate::stores::{Place, Stores};
-use crate::{http, ingest, keyfile, presence, vanish};
+use crate::{http, ingest, keyfile, presence, told, vanish};
 
 /// Bytes of events that may be on their way in at a time.
 const INTAKE_BYTES: usize = 4 << 20;
@@ -119,6 +119,9 @@ impl Space {
         let groups = core.groups();
         if core.personal.is_none() && groups.len() == 0 && groups.community().gone.is_empty() {
             make_first_channel(&core).map_err(failed)?;
+        }
+        if core.personal.is_none() {
+            told::catch_up(&core);
         }
         vanish::finish_all(&core).map_err(failed)?;
         let core = Arc::new(core);

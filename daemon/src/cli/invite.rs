@@ -11,20 +11,7 @@ pub fn day(seconds: Option<u64>) -> String {
     let Some(seconds) = seconds else {
         return String::from("for ever");
     };
-    // The calendar of days is Howard Hinnant's `civil_from_days`; HTTP's dates know no more than the year 9999.
-    let days = seconds.min(253_402_300_799) / 86_400 + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
+    warren_home::iso(seconds)[..10].to_owned()
 }
 
 fn people(uses: Option<u32>) -> String {

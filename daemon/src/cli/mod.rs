@@ -2,6 +2,7 @@
 
 mod init;
 mod invite;
+mod options;
 mod show;
 mod site;
 mod space;
@@ -13,11 +14,12 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser, ValueExt};
 
-use crate::config::{self, DEFAULT_FILE, DEFAULT_SOCKET, Mode};
+use crate::config::{self, DEFAULT_FILE, Mode};
 use crate::error::DaemonError;
 use crate::transfer::incoming::Place;
 use crate::transfer::{backup, restore};
 use crate::{keys, privileges, run, store};
+use options::{Connection, path, text};
 use show::Table;
 
 /// What `--version` prints.
@@ -78,24 +80,6 @@ enum Task {
     Site(Box<site::Task>),
     Backup(PathBuf, Connection),
     Restore(PathBuf, PathBuf),
-}
-
-/// Which daemon is asked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Connection {
-    control: Option<PathBuf>,
-    config: Option<PathBuf>,
-}
-
-impl Connection {
-    /// Its control socket.
-    fn socket(&self) -> Result<PathBuf, DaemonError> {
-        Ok(match (&self.control, &self.config) {
-            (Some(socket), _) => socket.clone(),
-            (None, Some(config)) => config::load(config)?.control.socket,
-            (None, None) => PathBuf::from(DEFAULT_SOCKET),
-        })
-    }
 }
 
 /// Does what the arguments say; the process's exit code.
@@ -213,7 +197,7 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Task, DaemonEr
         let known = match argument {
             Arg::Long("help") | Arg::Short('h') => return Ok(Task::Print(HELP)),
             Arg::Long("config") => {
-                options.config = Some(PathBuf::from(parser.value().map_err(usage)?));
+                options.config = Some(path(&mut parser)?);
                 show.is_some()
                     || matches!(
                         command.as_str(),
@@ -221,7 +205,7 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Task, DaemonEr
                     )
             }
             Arg::Long("control") => {
-                options.control = Some(PathBuf::from(parser.value().map_err(usage)?));
+                options.control = Some(path(&mut parser)?);
                 show.is_some() || command == "backup"
             }
             Arg::Long("json") => {
@@ -229,17 +213,15 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Task, DaemonEr
                 show.is_some()
             }
             Arg::Long("dir") => {
-                options.dir = Some(PathBuf::from(parser.value().map_err(usage)?));
+                options.dir = Some(path(&mut parser)?);
                 command == "init"
             }
             Arg::Long("name") => {
-                let name = parser.value().map_err(usage)?;
-                options.name = Some(name.string().map_err(usage)?);
+                options.name = Some(text(&mut parser)?);
                 command == "init"
             }
             Arg::Long("interface") => {
-                let name = parser.value().map_err(usage)?;
-                options.interfaces.push(name.string().map_err(usage)?);
+                options.interfaces.push(text(&mut parser)?);
                 command == "init"
             }
             Arg::Long("userspace") => {

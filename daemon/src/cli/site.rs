@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser, ValueExt};
 
+use super::options::{Connection, path, port, text, yes_or_no};
 use super::show::{self, Options};
-use super::{Connection, invite, table, usage};
-use crate::config::DEFAULT_FILE;
+use super::{invite, table, usage};
 use crate::control::protocol::{HostedSite, Request};
 use crate::error::DaemonError;
 use crate::transfer::publish::{self, Copied};
@@ -67,11 +67,11 @@ pub fn parse(parser: &mut Parser) -> Result<Task, DaemonError> {
     while let Some(argument) = parser.next().map_err(usage)? {
         let known = match argument {
             Arg::Long("control") => {
-                task.connection.control = Some(PathBuf::from(parser.value().map_err(usage)?));
+                task.connection.control = Some(path(parser)?);
                 true
             }
             Arg::Long("config") => {
-                task.connection.config = Some(PathBuf::from(parser.value().map_err(usage)?));
+                task.connection.config = Some(path(parser)?);
                 true
             }
             Arg::Long("json") => {
@@ -83,21 +83,15 @@ pub fn parse(parser: &mut Parser) -> Result<Task, DaemonError> {
                 changes
             }
             Arg::Long("visible") => {
-                task.visible = Some(match text(parser)?.as_str() {
-                    "yes" => true,
-                    "no" => false,
-                    _ => return Err(usage("--visible needs `yes` or `no`")),
-                });
+                task.visible = Some(yes_or_no(parser, "visible")?);
                 changes
             }
             Arg::Long("port") => {
-                let port = text(parser)?.parse();
-                let port = port.map_err(|_| usage("--port needs a number from 1024 to 65535"))?;
-                task.port = Some(port);
+                task.port = Some(port(parser)?);
                 action == Action::Publish
             }
             Arg::Long("from") => {
-                task.from = Some(PathBuf::from(parser.value().map_err(usage)?));
+                task.from = Some(path(parser)?);
                 action == Action::Update
             }
             Arg::Long("settings-only") => {
@@ -126,10 +120,6 @@ pub fn parse(parser: &mut Parser) -> Result<Task, DaemonError> {
     }
 }
 
-fn text(parser: &mut Parser) -> Result<String, DaemonError> {
-    parser.value().map_err(usage)?.string().map_err(usage)
-}
-
 impl Task {
     /// Has the daemon do it; what to print.
     pub fn perform(self) -> Result<String, DaemonError> {
@@ -137,11 +127,7 @@ impl Task {
             socket: self.connection.socket()?,
             json: self.json,
         };
-        let config = self
-            .connection
-            .config
-            .clone()
-            .unwrap_or_else(|| DEFAULT_FILE.into());
+        let config = self.connection.config();
         let word = self.word.clone().unwrap_or_default();
         match self.action {
             Action::List => show::ask(&Request::SiteList {}, &options, list),

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser, ValueExt};
 
+use super::options::{Connection, number, path, port, text, yes_or_no};
 use super::show::{self, Options};
-use super::{Connection, invite, table, usage};
-use crate::config::DEFAULT_FILE;
+use super::{invite, table, usage};
 use crate::control::client;
 use crate::control::protocol::{HostedSpace, Request, SpaceState};
 use crate::error::DaemonError;
@@ -116,11 +116,11 @@ pub fn parse(parser: &mut Parser) -> Result<Task, DaemonError> {
         let invites = task.action == Action::Invite;
         let known = match argument {
             Arg::Long("control") => {
-                task.connection.control = Some(PathBuf::from(parser.value().map_err(usage)?));
+                task.connection.control = Some(path(parser)?);
                 true
             }
             Arg::Long("config") => {
-                task.connection.config = Some(PathBuf::from(parser.value().map_err(usage)?));
+                task.connection.config = Some(path(parser)?);
                 true
             }
             Arg::Long("json") => {
@@ -162,7 +162,7 @@ pub fn parse(parser: &mut Parser) -> Result<Task, DaemonError> {
                 sets
             }
             Arg::Long("picture") => {
-                task.picture = Some(PathBuf::from(parser.value().map_err(usage)?));
+                task.picture = Some(path(parser)?);
                 sets
             }
             Arg::Long("uses") => {
@@ -182,11 +182,7 @@ pub fn parse(parser: &mut Parser) -> Result<Task, DaemonError> {
                 invites
             }
             Arg::Long("port") => {
-                let words = text(parser)?;
-                let port = words
-                    .parse()
-                    .map_err(|_| usage("--port needs a number from 1024 to 65535"))?;
-                task.port = Some(port);
+                task.port = Some(port(parser)?);
                 creates
             }
             Arg::Long("owner") => {
@@ -212,22 +208,6 @@ pub fn parse(parser: &mut Parser) -> Result<Task, DaemonError> {
         }
     }
     task.check()
-}
-
-fn text(parser: &mut Parser) -> Result<String, DaemonError> {
-    parser.value().map_err(usage)?.string().map_err(usage)
-}
-
-fn number(parser: &mut Parser, needs: &str) -> Result<u32, DaemonError> {
-    text(parser)?.parse().map_err(|_| usage(needs))
-}
-
-fn yes_or_no(parser: &mut Parser, option: &str) -> Result<bool, DaemonError> {
-    match text(parser)?.as_str() {
-        "yes" => Ok(true),
-        "no" => Ok(false),
-        _ => Err(usage(format!("--{option} needs `yes` or `no`"))),
-    }
 }
 
 impl Task {
@@ -279,8 +259,7 @@ impl Task {
                 show::render(find(&all, &word(0))?, &options, details)
             }
             Action::Set => {
-                let config = self.connection.config.clone();
-                let config = config.unwrap_or_else(|| DEFAULT_FILE.into());
+                let config = self.connection.config();
                 let copied = self.picture.as_ref();
                 let copied = copied
                     .map(|picture| publish::picture(&options.socket, &config, picture))
@@ -356,10 +335,7 @@ impl Task {
             }
             Action::Import => {
                 let file = PathBuf::from(word(0));
-                let config = self
-                    .connection
-                    .config
-                    .unwrap_or_else(|| DEFAULT_FILE.into());
+                let config = self.connection.config();
                 let summary = archive::import(&Place::find(&config)?, &file)?;
                 Ok(format!(
                     "{} is here as {}: {} messages and more, {} files. Its address and its invitations stay as they were.\n\

@@ -8,6 +8,7 @@ pub mod values;
 
 use std::collections::HashSet;
 use std::hash::Hash;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -71,6 +72,9 @@ pub struct Config {
     pub metrics: Option<Metrics>,
     /// Backups that are made by themselves.
     pub backup: Option<Backup>,
+    /// Exports of single spaces that are made by themselves.
+    #[serde(default)]
+    pub export: Vec<Export>,
     /// Servers on which new spaces keep events and files.
     #[serde(default)]
     pub store: stores::Store,
@@ -248,6 +252,28 @@ pub struct Backup {
     pub every: Every,
 }
 
+/// `[[export]]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Export {
+    /// Id, title or service of the space.
+    pub space: String,
+    /// Where to.
+    pub dir: PathBuf,
+    /// How often.
+    pub every: Every,
+    /// How many are kept.
+    #[serde(default = "exports_kept")]
+    pub keep: NonZeroUsize,
+}
+
+const fn exports_kept() -> NonZeroUsize {
+    match NonZeroUsize::new(7) {
+        Some(kept) => kept,
+        None => NonZeroUsize::MIN,
+    }
+}
+
 /// How often something is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -389,6 +415,11 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     {
         let place = text.find("[backup]").unwrap_or(0);
         let message = String::from("found a relative `dir` of backups, expected a path from / on");
+        return Err(at(path, text, place, message));
+    }
+    if config.export.iter().any(|export| !export.dir.is_absolute()) {
+        let place = text.find("[[export]]").unwrap_or(0);
+        let message = String::from("found a relative `dir` of exports, expected a path from / on");
         return Err(at(path, text, place, message));
     }
     if let Err((place, message)) = config.store.check() {

@@ -100,6 +100,13 @@ listen = ["127.0.0.1:8080"]
 #dir = "/mnt/usb/warren-backup"
 #every = "daily"
 
+# Everything that was written in one space as JSON lines, again and again: the last 7 files are kept. Without keys.
+#[[export]]
+#space = "garden"
+#dir = "/mnt/usb/garden"
+#every = "daily"
+#keep = 7
+
 # Where spaces that are made from now on keep messages and files, if not below `state`; only in programs that were built
 # with the features `postgres` and `s3`. Passwords and keys are in files of their own, of mode 0600.
 #[store]

@@ -159,6 +159,7 @@ fn build(sections: &[Section]) -> Result<String, Wrong> {
     root.insert("state".into(), "/etc/warren".into());
     let mut interfaces = Vec::new();
     let mut spaces = Vec::new();
+    let mut exports = Vec::new();
     for section in sections {
         match section.kind.as_str() {
             "warren" => main_section(section, &mut root)?,
@@ -178,9 +179,10 @@ fn build(sections: &[Section]) -> Result<String, Wrong> {
                 }
             }
             "space" => spaces.push(space(section)?),
+            "export" => exports.push(export(section)?),
             other => {
                 let message = format!(
-                    "found section type {other:?}, expected warren, interface, udp or space"
+                    "found section type {other:?}, expected warren, interface, udp, space or export"
                 );
                 return Err((section.line, message));
             }
@@ -200,6 +202,10 @@ fn build(sections: &[Section]) -> Result<String, Wrong> {
     if !spaces.is_empty() {
         root.insert("space".into(), Value::Array(spaces));
     }
+    let exports = enabled(exports);
+    if !exports.is_empty() {
+        root.insert("export".into(), Value::Array(exports));
+    }
     root.entry("name").or_insert_with(|| "OpenWrt".into());
     toml::to_string(&root).map_err(|error| (1, error.to_string()))
 }
@@ -208,7 +214,7 @@ fn main_section(section: &Section, root: &mut Table) -> Result<(), Wrong> {
     for entry in &section.entries {
         match (entry.key.as_str(), entry.list) {
             // The init script's business.
-            ("enabled", false) => {}
+            ("enabled" | "names_interface", false) => {}
             (key @ ("name" | "state" | "user"), false) => insert(root, key, entry),
             ("log_level", false) => insert(child(root, "log"), "level", entry),
             (key @ ("passphrase_file" | "aes"), false) => insert(child(root, "mesh"), key, entry),
@@ -225,7 +231,7 @@ fn main_section(section: &Section, root: &mut Table) -> Result<(), Wrong> {
             _ => {
                 return Err(unknown(
                     entry,
-                    "option enabled, name, state, user, log_level, passphrase_file, aes, network, tun, control, metrics, metrics_token_file, backup_dir, backup_every; list open, web, web_name",
+                    "option enabled, name, state, user, log_level, passphrase_file, aes, network, tun, control, metrics, metrics_token_file, backup_dir, backup_every, names_interface; list open, web, web_name",
                 ));
             }
         }
@@ -269,15 +275,7 @@ fn space(section: &Section) -> Result<Option<Table>, Wrong> {
                 table.insert("visible".into(), Value::Boolean(boolean(entry)?));
             }
             ("port", false) => {
-                let port = entry.value.parse().map_err(|_| {
-                    (
-                        entry.line,
-                        format!(
-                            "found port {:?}, expected a number from 1 to 65535",
-                            entry.value
-                        ),
-                    )
-                })?;
+                let port = number(entry, "a number from 1 to 65535")?;
                 table.insert("port".into(), Value::Integer(port));
             }
             _ => {
@@ -289,6 +287,29 @@ fn space(section: &Section) -> Result<Option<Table>, Wrong> {
         }
     }
     Ok(is_enabled(section)?.then_some(table))
+}
+
+fn export(section: &Section) -> Result<Option<Table>, Wrong> {
+    let mut table = Table::new();
+    for entry in &section.entries {
+        match (entry.key.as_str(), entry.list) {
+            ("enabled", false) => {}
+            (key @ ("space" | "dir" | "every"), false) => insert(&mut table, key, entry),
+            ("keep", false) => {
+                let keep = number(entry, "how many files are kept, 1 or more")?;
+                table.insert("keep".into(), Value::Integer(keep));
+            }
+            _ => return Err(unknown(entry, "option enabled, space, dir, every, keep")),
+        }
+    }
+    Ok(is_enabled(section)?.then_some(table))
+}
+
+fn number(entry: &Entry, expected: &str) -> Result<i64, Wrong> {
+    entry.value.parse().map_err(|_| {
+        let message = format!("found {} {:?}, expected {expected}", entry.key, entry.value);
+        (entry.line, message)
+    })
 }
 
 fn is_enabled(section: &Section) -> Result<bool, Wrong> {

@@ -40,6 +40,8 @@ pub enum Command {
     SetPolicy(Policy),
     /// Ask a node for its descriptor.
     Describe(NodeAddress, oneshot::Sender<Option<Descriptor>>),
+    /// Tell of descriptors that come because they changed, to whoever asked for them lately.
+    HearNews(mpsc::Sender<Descriptor>),
     /// This generation is on disk.
     GenerationPersisted(u32),
     /// Accept TCP connections on a port of the node's address (userspace networking).

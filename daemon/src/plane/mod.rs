@@ -89,6 +89,7 @@ pub struct Plane {
     waker: Waker,
     notices: mpsc::Sender<Notice>,
     asked: HashMap<NodeAddress, Vec<oneshot::Sender<Option<Descriptor>>>>,
+    news: Option<mpsc::Sender<Descriptor>>,
     unsaved: Option<u32>,
     told_passphrase: Option<std::time::Instant>,
     stopping: bool,
@@ -140,6 +141,7 @@ impl Plane {
             waker,
             notices,
             asked: HashMap::new(),
+            news: None,
             unsaved: None,
             told_passphrase: None,
             stopping: false,
@@ -401,6 +403,7 @@ impl Plane {
                 self.asked.entry(of).or_default().push(reply);
                 self.node.request_descriptor(now, of);
             }
+            Command::HearNews(news) => self.news = Some(news),
             Command::GenerationPersisted(generation) => {
                 self.node.generation_persisted(now, generation);
             }
@@ -490,6 +493,12 @@ impl Plane {
                 Event::NeighbourDown(address) => log::info!("neighbour {address}: link is gone"),
                 Event::Descriptor(address) => {
                     let descriptor = self.node.descriptor(&address).cloned();
+                    if !self.asked.contains_key(&address)
+                        && let (Some(news), Some(descriptor)) = (&self.news, &descriptor)
+                    {
+                        // Who has no room for it asks by itself a little later.
+                        let _ = news.try_send(descriptor.clone());
+                    }
                     self.answer(address, descriptor.as_ref());
                 }
                 Event::DescriptorTimeout(address) => self.answer(address, None),

@@ -127,7 +127,7 @@ impl MeshDialer {
         let local = open.map(|local| ServiceListing {
             service: local.name.clone(),
             kind: local.kind(),
-            name: local.record.title.clone(),
+            name: local.title(),
             host: self.name.clone(),
         });
         let beside = self.hosted.others();

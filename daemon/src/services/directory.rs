@@ -1,5 +1,6 @@
 //! What services the island shows: descriptors of the nodes that have a route, asked for in parallel and only while
-//! somebody wants to know, kept for a short while. Results are visible as they come.
+//! somebody wants to know, kept for a short while. Results are visible as they come. A node that was asked says by itself
+//! when it shows something else.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use warren_home::ServiceName;
 use warren_mesh::descriptor::{Descriptor, ServiceAnnouncement};
 use warren_mesh::identity::NodeAddress;
 use warren_mesh::service::ServiceKey;
 
-use crate::plane::command::PlaneHandle;
+use crate::plane::command::{Command, PlaneHandle};
 
 /// A descriptor is asked for again after this long, and this long more for each [`NODES_PER_PERIOD`] nodes.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -24,6 +25,8 @@ const ASKING_MAX: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long somebody who asks for the list waits for the first answers.
 const MOMENT: Duration = Duration::from_millis(800);
+/// Descriptors that may wait to be taken in.
+const NEWS_MAX: usize = 32;
 
 /// A service of another node.
 #[derive(Clone, Debug)]
@@ -41,7 +44,7 @@ pub struct Found {
 #[derive(Debug)]
 struct Known {
     asked: Instant,
-    descriptor: Option<Descriptor>,
+    descriptor: Descriptor,
 }
 
 /// See the module.
@@ -65,6 +68,19 @@ impl Directory {
             refreshing: tokio::sync::Mutex::new(()),
             wanted: Arc::clone(&wanted),
             news: Notify::new(),
+        });
+        let (news, mut changed) = mpsc::channel(NEWS_MAX);
+        if let Err(error) = directory.plane.send(Command::HearNews(news)) {
+            log::error!("changes of what others show are seen late: {error}");
+        }
+        let weak = Arc::downgrade(&directory);
+        tokio::spawn(async move {
+            while let Some(descriptor) = changed.recv().await {
+                let Some(directory) = weak.upgrade() else {
+                    return;
+                };
+                directory.take(descriptor);
+            }
         });
         let weak = Arc::downgrade(&directory);
         tokio::spawn(async move {
@@ -114,20 +130,19 @@ impl Directory {
 
     async fn ask(&self, address: NodeAddress) {
         let answer = tokio::time::timeout(PATIENCE, self.plane.describe(address)).await;
-        let mut known = self.known();
-        let entry = known.entry(address).or_insert_with(|| Known {
-            asked: Instant::now(),
-            descriptor: None,
-        });
         if let Ok(Ok(Some(descriptor))) = answer {
-            entry.descriptor = Some(descriptor);
-            entry.asked = Instant::now();
-            drop(known);
-            self.news.notify_waiters();
-        } else if entry.descriptor.is_none() {
-            // Nobody answered: the next who wants to know asks again at once.
-            known.remove(&address);
+            self.take(descriptor);
         }
+    }
+
+    fn take(&self, descriptor: Descriptor) {
+        let address = descriptor.key.address();
+        let known = Known {
+            asked: Instant::now(),
+            descriptor,
+        };
+        self.known().insert(address, known);
+        self.news.notify_waiters();
     }
 
     /// What is known now. Has it looked up again in the background if it is old.
@@ -136,7 +151,7 @@ impl Directory {
         let known = self.known();
         known
             .iter()
-            .filter_map(|(host, known)| Some((host, known.descriptor.as_ref()?)))
+            .map(|(host, known)| (host, &known.descriptor))
             .flat_map(|(host, descriptor)| {
                 descriptor.services.iter().filter_map(|service| {
                     Some(Found {
@@ -172,6 +187,45 @@ impl Directory {
                 () = news => {}
                 () = self.refresh() => return matching(),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use warren_mesh::descriptor::Uplink;
+    use warren_mesh::identity::MeshIdentity;
+    use warren_mesh::service::{ServiceKind, ServiceSigner};
+
+    use super::*;
+    use crate::plane::command::{COMMANDS_MAX, Waker};
+
+    #[tokio::test]
+    async fn what_a_node_shows_is_known_without_asking_again() {
+        let (commands, asked) = std::sync::mpsc::sync_channel(COMMANDS_MAX);
+        let directory = Directory::new(PlaneHandle::new(commands, Waker::new().unwrap()));
+        let Ok(Command::HearNews(news)) = asked.try_recv() else {
+            panic!("it wants to hear of changes");
+        };
+        let identity = MeshIdentity::from_seed(&[1; 32]);
+        let signer = ServiceSigner::master(&[2; 32]);
+        let host = identity.address();
+        for title in ["Garden club", "Allotments"] {
+            let service = signer.announce(ServiceKind::Space, &host, 7447, title);
+            let descriptor = Descriptor {
+                key: identity.public_key(),
+                number: 1,
+                name: "box".into(),
+                features: 0,
+                uplink: Uplink::None,
+                services: vec![service.unwrap()],
+            };
+            let known = directory.news.notified();
+            news.send(descriptor).await.unwrap();
+            known.await;
+            let all = directory.all();
+            let titles: Vec<_> = all.iter().map(|found| &*found.announcement.title).collect();
+            assert_eq!(titles, [title]);
         }
     }
 }

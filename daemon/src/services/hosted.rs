@@ -6,13 +6,13 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use warren_home::ServiceName;
 use warren_mesh::descriptor::{DescriptorError, ServiceAnnouncement};
 use warren_mesh::identity::NodeAddress;
 use warren_mesh::packet::policy::Policy;
-use warren_mesh::service::{ServiceKind, ServiceSigner};
+use warren_mesh::service::{MAX_TITLE, ServiceKind, ServiceSigner};
 use warren_space::stores::Stores;
 use warren_space::{FileLimits, Limits, Space, SpaceConfig};
 
@@ -61,6 +61,12 @@ impl LocalSpace {
         self.record.visible && self.space.is_some()
     }
 
+    /// What people see as its title: what the space itself says while it is open.
+    pub fn title(&self) -> String {
+        let running = self.space.as_ref().filter(|_| !self.record.home);
+        running.map_or_else(|| self.record.title.clone(), |one| one.space.name())
+    }
+
     /// What the island is told that it is.
     pub const fn kind(&self) -> ServiceKind {
         if self.record.home {
@@ -78,9 +84,15 @@ impl From<&LocalSpace> for Shown {
             kind: space.kind(),
             signer: Arc::clone(&space.signer),
             port: space.record.port,
-            title: space.record.title.clone(),
+            title: short_title(&space.record.title),
         }
     }
+}
+
+/// A title as the island can be told of it: managers of a space may give it a longer one.
+fn short_title(title: &str) -> String {
+    let seen: String = title.chars().filter(|c| !c.is_control()).collect();
+    seen[..seen.floor_char_boundary(MAX_TITLE)].to_owned()
 }
 
 /// A space that is open.
@@ -156,6 +168,8 @@ pub struct Hosted {
     pub one_at_a_time: tokio::sync::Mutex<()>,
     /// By which way spaces copy files from others. It knows this in turn, so it is not held.
     dialer: OnceLock<Weak<MeshDialer>>,
+    /// A space is called something else.
+    pub renamed: Arc<Notify>,
 }
 
 impl Hosted {
@@ -176,6 +190,7 @@ impl Hosted {
             plane,
             one_at_a_time: tokio::sync::Mutex::default(),
             dialer: OnceLock::new(),
+            renamed: Arc::default(),
         }
     }
 
@@ -188,9 +203,9 @@ impl Hosted {
     }
 
     fn connect(&self, space: &LocalSpace) {
-        if let Some(running) = &space.space
-            && let Some(dialer) = self.dialer.get().and_then(Weak::upgrade)
-        {
+        let Some(running) = &space.space else { return };
+        running.space.set_herald(&self.renamed);
+        if let Some(dialer) = self.dialer.get().and_then(Weak::upgrade) {
             running.space.set_fetcher(dialer);
         }
     }

@@ -111,7 +111,7 @@ pub fn find(spaces: &[LocalSpace], name: &str) -> Result<LocalSpace, ControlErro
     }
     let mut titled = spaces
         .iter()
-        .filter(|space| space.record.title == name && !space.record.home);
+        .filter(|space| !space.record.home && space.title() == name);
     match (titled.next(), titled.next()) {
         (Some(space), None) => Ok(copy(space)),
         (Some(_), Some(_)) => Err(ControlError::new(ErrorCode::Ambiguous, name)),
@@ -156,6 +156,7 @@ impl Manager {
             Some(text) => Some(record::parse_owner(text)?),
             None => None,
         };
+        record::check_texts(Some(&wish.title), Some(&wish.about))?;
         let record = SpaceRecord {
             title: wish.title,
             about: wish.about,
@@ -343,6 +344,9 @@ impl Manager {
     /// Changes settings. People's connections to the space end and begin anew.
     pub async fn set(&self, name: &str, change: Change) -> Result<HostedSpace, ControlError> {
         let _one = self.hosted.one_at_a_time.lock().await;
+        record::check_texts(change.title.as_deref(), change.about.as_deref())?;
+        // Or a name that the space had before could not be given back to it.
+        self.hosted.catch_up_names().await;
         let old = self.own(name)?;
         let mut space = old.clone();
         let record = &mut space.record;
@@ -511,8 +515,11 @@ fn view(space: &LocalSpace) -> HostedSpace {
     HostedSpace {
         id: space.id.clone(),
         service: space.name.to_string(),
-        title: record.title.clone(),
-        about: record.about.clone(),
+        title: space.title(),
+        about: match &space.space {
+            Some(running) => running.space.about(),
+            None => record.about.clone(),
+        },
         visible: record.visible,
         port: record.port,
         owner: record.owner.map(|owner| owner.to_hex()),

@@ -8,6 +8,7 @@ pub mod folders;
 pub mod hosted;
 pub mod listen;
 pub mod manage;
+mod names;
 pub mod others;
 pub mod reading;
 pub mod record;
@@ -175,6 +176,7 @@ impl Prepared {
         }
         let sites = Sites::open(Arc::clone(&hosted), &config.state, clock)?;
         hosted.say().await;
+        hosted.follow_names();
         let directory = Directory::new(plane.clone());
         let dialer = Arc::new(MeshDialer::new(
             Arc::clone(&hosted),
@@ -321,7 +323,7 @@ impl Services {
             .filter(|local| local.kind() == kind && local.space.is_some());
         let local = open.map(|local| protocol::Space {
             service: local.name.to_string(),
-            title: local.record.title.clone(),
+            title: local.title(),
             host: self.hosted.address.to_string(),
             port: local.record.port,
             local: true,

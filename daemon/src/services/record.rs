@@ -3,8 +3,8 @@
 //! | key | value |
 //! |---|---|
 //! | `version` | 1 |
-//! | `name` | the title, 1 to 64 bytes |
-//! | `about` | a sentence, at most 500 bytes |
+//! | `name` | the title, 1 to 256 bytes; of its owner at most 64 |
+//! | `about` | a sentence, at most 8000 bytes; of its owner at most 500 |
 //! | `visible` | whether the island is told of it |
 //! | `port` | TCP port at the node's address, from 1024 on |
 //! | `owner` | public key, 64 hexadecimal digits; left out: nobody |
@@ -37,8 +37,12 @@ pub const QUOTA_MIB: u32 = 4096;
 pub const FILES_QUOTA_MIB: u32 = 32 * 1024;
 /// See [`FILES_QUOTA_MIB`].
 pub const MEMBER_QUOTA_MIB: u32 = 4096;
-/// Longest sentence about a space, bytes.
+/// Longest sentence about a space that its owner can give it, bytes.
 const ABOUT_MAX: usize = 500;
+/// Longest title and sentence that its managers can (64 and 2000 characters), bytes.
+const TITLE_KEPT: usize = 256;
+/// See [`TITLE_KEPT`].
+const ABOUT_KEPT: usize = 8000;
 const VERSION: u8 = 1;
 
 /// See the module.
@@ -96,7 +100,8 @@ const fn quota() -> u32 {
     QUOTA_MIB
 }
 
-fn bad(what: &str, expected: &str) -> ControlError {
+/// A value that something cannot have.
+pub fn bad(what: &str, expected: &str) -> ControlError {
     ControlError {
         code: ErrorCode::BadValue,
         args: vec![what.to_owned(), expected.to_owned()],
@@ -106,18 +111,11 @@ fn bad(what: &str, expected: &str) -> ControlError {
 impl SpaceRecord {
     /// Whether every value is one that a space can have.
     pub fn check(&self) -> Result<(), ControlError> {
-        if self.title.parse::<Title>().is_err() || self.title.trim().is_empty() {
-            return Err(bad(
-                "name",
-                "1 to 64 bytes of text without control characters",
-            ));
+        if self.title.trim().is_empty() || self.title.len() > TITLE_KEPT {
+            return Err(bad("name", "1 to 256 bytes"));
         }
-        let is_control = |c: char| c.is_control() && c != '\n';
-        if self.about.len() > ABOUT_MAX || self.about.contains(is_control) {
-            return Err(bad(
-                "about",
-                "at most 500 bytes of text without control characters",
-            ));
+        if self.about.len() > ABOUT_KEPT {
+            return Err(bad("about", "at most 8000 bytes"));
         }
         if self.port < PORT_MIN {
             return Err(bad("port", "a number from 1024 to 65535"));
@@ -178,21 +176,33 @@ impl SpaceRecord {
 
     /// The record in a space's directory; `None` if there is no file.
     pub fn load(directory: &Path) -> Result<Option<Self>, DaemonError> {
-        let path = directory.join(FILE);
-        let Some(bytes) = store::read(&path, FILE_MAX)? else {
-            return Ok(None);
-        };
-        let record = std::str::from_utf8(&bytes).ok().and_then(Self::parse);
-        record.map(Some).ok_or(DaemonError::Format {
-            path,
-            expected: "the record of a space in the form this version writes",
-        })
+        let expected = "the record of a space in the form this version writes";
+        store::load(&directory.join(FILE), FILE_MAX, Self::parse, expected)
     }
 
     /// Writes it into a space's directory. Returns once it is on disk.
     pub fn save(&self, directory: &Path) -> Result<(), DaemonError> {
         store::replace(&directory.join(FILE), self.render().as_bytes())
     }
+}
+
+/// Whether an owner may give a space or a site these texts.
+pub fn check_texts(title: Option<&str>, about: Option<&str>) -> Result<(), ControlError> {
+    let is_title = |title: &str| title.parse::<Title>().is_ok() && !title.trim().is_empty();
+    if !title.is_none_or(is_title) {
+        return Err(bad(
+            "name",
+            "1 to 64 bytes of text without control characters",
+        ));
+    }
+    let is_control = |c: char| c.is_control() && c != '\n';
+    if about.is_some_and(|about| about.len() > ABOUT_MAX || about.contains(is_control)) {
+        return Err(bad(
+            "about",
+            "at most 500 bytes of text without control characters",
+        ));
+    }
+    Ok(())
 }
 
 /// A person's public key as people write it: 64 hexadecimal digits or `npub1...` (NIP-19).

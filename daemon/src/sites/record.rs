@@ -14,10 +14,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::values::Title;
-use crate::control::protocol::{ControlError, ErrorCode};
+use crate::control::protocol::ControlError;
 use crate::error::DaemonError;
-use crate::services::record::PORT_MIN;
+use crate::services::record::{PORT_MIN, bad, check_texts};
 use crate::store;
 
 /// The file's name.
@@ -66,20 +65,12 @@ impl SiteRecord {
 
     /// Whether every value is one that a site can have.
     pub fn check(&self) -> Result<(), ControlError> {
-        let bad = |what: &str, expected: &str| {
-            Err(ControlError {
-                code: ErrorCode::BadValue,
-                args: vec![what.to_owned(), expected.to_owned()],
-            })
-        };
-        if self.title.parse::<Title>().is_err() || self.title.trim().is_empty() {
-            return bad("name", "1 to 64 bytes of text without control characters");
-        }
+        check_texts(Some(&self.title), None)?;
         if self.port < PORT_MIN {
-            return bad("port", "a number from 1024 to 65535");
+            return Err(bad("port", "a number from 1024 to 65535"));
         }
         if self.from.len() > FROM_MAX {
-            return bad("folder", "a path of at most 4096 bytes");
+            return Err(bad("folder", "a path of at most 4096 bytes"));
         }
         Ok(())
     }
@@ -97,15 +88,8 @@ impl SiteRecord {
 
     /// The record in a site's directory; `None` if there is no file.
     pub fn load(directory: &Path) -> Result<Option<Self>, DaemonError> {
-        let path = directory.join(FILE);
-        let Some(bytes) = store::read(&path, FILE_MAX)? else {
-            return Ok(None);
-        };
-        let record = std::str::from_utf8(&bytes).ok().and_then(Self::parse);
-        record.map(Some).ok_or(DaemonError::Format {
-            path,
-            expected: "the record of a site in the form this version writes",
-        })
+        let expected = "the record of a site in the form this version writes";
+        store::load(&directory.join(FILE), FILE_MAX, Self::parse, expected)
     }
 
     /// Writes it into a site's directory. Returns once it is on disk.

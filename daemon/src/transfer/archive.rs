@@ -202,7 +202,7 @@ pub fn export(socket: &Path, space: &str, file: &Path) -> Result<Summary, Daemon
 }
 
 /// A file that goes away unless it got its name.
-struct Unfinished(PathBuf);
+pub(super) struct Unfinished(pub PathBuf);
 
 impl Drop for Unfinished {
     fn drop(&mut self) {

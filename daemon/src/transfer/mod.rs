@@ -3,6 +3,7 @@
 
 pub mod archive;
 pub mod backup;
+pub mod exports;
 pub mod incoming;
 mod lines;
 pub mod objects;

@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::backup;
 use crate::clock::WallClock;
 use crate::config::Backup;
+use crate::error::DaemonError;
 
 /// How often it is looked whether one is due.
-const LOOK: Duration = Duration::from_secs(60);
+pub(super) const LOOK: Duration = Duration::from_secs(60);
 /// How long after a failure it is tried again.
-const AGAIN: u64 = 3600;
+pub(super) const AGAIN: u64 = 3600;
 
 /// How backups stand.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,15 +105,7 @@ impl Schedule {
             let done = backup::backup(&socket, &dir)?;
             Ok((backup::made(&dir)?, Some(done)))
         };
-        // A thread of its own: it waits for answers of the threads for short work.
-        let (tell, told) = tokio::sync::oneshot::channel();
-        let thread = std::thread::Builder::new().name(String::from("backup"));
-        let started = thread.spawn(move || {
-            let result: Result<_, crate::error::DaemonError> = work();
-            let _ = tell.send(result.map_err(|error| error.to_string()));
-        });
-        started.map_err(|error| error.to_string())?;
-        let (made, done) = told.await.map_err(|_| String::from("it was given up"))??;
+        let (made, done) = on_a_thread("backup", work).await?;
         if let Some(done) = done {
             log::info!(
                 "backed up into {}: {} spaces, {} sites, {} new pieces",
@@ -125,4 +118,18 @@ impl Schedule {
         self.note(Ok(made));
         Ok(())
     }
+}
+
+/// Does what waits for answers of the daemon on a thread of its own: the threads for short work give these answers.
+pub(super) async fn on_a_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> Result<T, DaemonError> + Send + 'static,
+) -> Result<T, String> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    let started = thread.spawn(move || {
+        let _ = tell.send(work().map_err(|error| error.to_string()));
+    });
+    started.map_err(|error| error.to_string())?;
+    told.await.map_err(|_| String::from("it was given up"))?
 }

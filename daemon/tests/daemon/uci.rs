@@ -1,6 +1,7 @@
 //! OpenWrt's UCI file becomes the daemon's configuration, and hostile values stay values.
 
 use std::path::Path;
+use std::process::Command;
 
 use proptest::prelude::*;
 use warrend::config::{self, Config, uci};
@@ -32,6 +33,7 @@ config warren 'main'
     list open udp/53
     list web '127.0.0.1:8080'
     list web_name 'Warren.lan'
+    option names_interface 'lan'
     option metrics '127.0.0.1:9464'
     option metrics_token_file '/etc/warren/metrics.token'
     option backup_dir '/mnt/usb/backup'
@@ -53,6 +55,12 @@ config space 'garden'
     option visible '1'
     option port '7447'
 
+config export
+    option space 'garden'
+    option dir '/mnt/usb/garden'
+    option every 'daily'
+    option keep '3'
+
 config space 'old'
     option enabled '0'
     option name 'Old'
@@ -73,6 +81,8 @@ config space 'old'
     assert_eq!(config.mesh.udp.as_ref().unwrap().peers.len(), 1);
     assert_eq!(config.space.len(), 1);
     assert_eq!(config.space[0].id.get_ref().0, "garden");
+    assert_eq!(config.export[0].space, "garden");
+    assert_eq!(config.export[0].keep.get(), 3);
 }
 
 #[test]
@@ -109,7 +119,7 @@ fn errors_name_the_line_and_what_was_expected() {
         error_of("config warren\n\n option name 'x\n")
             .starts_with("/etc/config/warren:3: found no closing '")
     );
-    assert!(error_of("config wifi\n").contains("expected warren, interface, udp or space"));
+    assert!(error_of("config wifi\n").contains("expected warren, interface, udp, space or export"));
     assert!(error_of("config space 'a'\n option port 'x'\n").contains("expected a number"));
     assert!(error_of("config interface\n option raise_mtu 'maybe'\n").contains("expected 1 or 0"));
     assert!(error_of("nonsense\n").contains("config TYPE [NAME]"));
@@ -126,4 +136,27 @@ proptest! {
         let sections = uci::parse(&format!("config warren\n option name '{value}'\n")).unwrap();
         prop_assert_eq!(&sections[0].entries[0].value, &value);
     }
+}
+
+/// What OpenWrt's CI runs on the package, here on what the package puts onto a router.
+#[test]
+fn the_package_passes_its_own_test() {
+    let feed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../openwrt-feed/warren");
+    let root = tempfile::tempdir().unwrap();
+    let install = Command::new("sh")
+        .arg(feed.join("files/install.sh"))
+        .arg(root.path())
+        .arg(env!("CARGO_BIN_EXE_warrend"))
+        .status();
+    assert!(install.unwrap().success());
+    let programs = root.path().join("usr/sbin");
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let test = Command::new("sh")
+        .arg(feed.join("test.sh"))
+        .args(["warren", env!("CARGO_PKG_VERSION")])
+        .env("ROOT", root.path())
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    assert!(test.status.success(), "{test:?}");
 }

@@ -97,6 +97,8 @@ pub struct Node {
     icmp_errors: TokenBucket,
     descriptors: BTreeMap<NodeAddress, Descriptor>,
     descriptor_number: u64,
+    /// What the descriptor names.
+    services: Vec<ServiceAnnouncement>,
     timers: Timers<Timer>,
     /// When what changed is announced at the latest.
     announce_at: Option<Instant>,
@@ -159,6 +161,7 @@ impl Node {
             descriptors: BTreeMap::new(),
             // Larger than any of an earlier start.
             descriptor_number: u64::from(generation) << 32,
+            services: Vec::new(),
             timers: Timers::default(),
             announce_at: None,
             transmit: TransmitQueue::default(),
@@ -170,9 +173,9 @@ impl Node {
             rng,
         };
         // A name that is too long to be shown is not shown.
-        if node.describe_self(Vec::new()).is_err() {
+        if node.describe_self(now, Vec::new()).is_err() {
             node.name.clear();
-            let _ = node.describe_self(Vec::new());
+            let _ = node.describe_self(now, Vec::new());
         }
         node.start_tidying(now);
         node.pump(now);
@@ -371,7 +374,7 @@ impl Node {
         self.pump(now);
     }
 
-    /// Replaces the services that this node shows to the island.
+    /// Replaces the services that this node shows to the island. Who asked for its descriptor lately is told so.
     ///
     /// # Errors
     /// More or longer services than a descriptor holds: what was shown before stays.
@@ -380,7 +383,13 @@ impl Node {
         now: Instant,
         services: Vec<ServiceAnnouncement>,
     ) -> Result<(), DescriptorError> {
-        let described = self.describe_self(services);
+        if services == self.services {
+            return Ok(());
+        }
+        let described = self.describe_self(now, services.clone());
+        if described.is_ok() {
+            self.services = services;
+        }
         self.pump(now);
         described
     }
@@ -507,7 +516,11 @@ impl Node {
     }
 
     /// Signs the descriptor anew; nothing changes if it would be impossible.
-    fn describe_self(&mut self, services: Vec<ServiceAnnouncement>) -> Result<(), DescriptorError> {
+    fn describe_self(
+        &mut self,
+        now: Instant,
+        services: Vec<ServiceAnnouncement>,
+    ) -> Result<(), DescriptorError> {
         self.descriptor_number += 1;
         let descriptor = Descriptor {
             key: self.identity.public_key(),
@@ -518,7 +531,7 @@ impl Node {
             services,
         };
         self.sessions
-            .set_descriptor(descriptor.encode(&self.identity)?);
+            .set_descriptor(now, descriptor.encode(&self.identity)?);
         Ok(())
     }
 

@@ -100,6 +100,12 @@ pub(super) struct Peer {
     pub answered: Option<Answered>,
     pub cookie: Option<Cookie>,
     pub request: Option<Request>,
+    /// It asked for our descriptor, and is told when that is another one.
+    pub reads: bool,
+    /// That it is told until it asks again.
+    pub news: Option<Request>,
+    /// Since its descriptor was asked for: from when on news of another one count.
+    pub hears_from: Option<Instant>,
     waiting: VecDeque<Vec<u8>>,
     waiting_bytes: usize,
     /// Last use by either side.
@@ -130,6 +136,9 @@ impl Peer {
             answered: None,
             cookie: None,
             request: None,
+            reads: false,
+            news: None,
+            hears_from: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             used: now,
@@ -260,6 +269,10 @@ impl Peer {
                 .as_ref()
                 .filter(|_| current.is_some())
                 .map(|request| request.due),
+            self.news
+                .as_ref()
+                .filter(|_| current.is_some())
+                .map(|news| news.due),
             self.keep_alive,
             self.before.as_ref().map(|(_, until)| *until),
             self.next.as_ref().map(|next| next.created + IDLE),

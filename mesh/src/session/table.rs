@@ -72,6 +72,10 @@ pub struct Sessions {
     pub(super) events: VecDeque<SessionEvent>,
     pub(super) next_timeout: Instant,
     pub(super) descriptor: Vec<u8>,
+    /// Those who read the descriptor are told that it is another one.
+    pub(super) news_due: Instant,
+    /// Not before this.
+    pub(super) news_from: Instant,
     /// Whom we asked for their keys because of frames with unknown indices.
     pub(super) strangers: VecDeque<(ShortId, Instant)>,
     pub(super) mac_keys: MacKeys,
@@ -118,6 +122,8 @@ impl Sessions {
             events: VecDeque::new(),
             next_timeout: Instant::NEVER,
             descriptor: Vec::new(),
+            news_due: Instant::NEVER,
+            news_from: Instant::ZERO,
             strangers: VecDeque::new(),
             initiations: TokenBucket::new(40, 20),
             proven_initiations: TokenBucket::new(40, 40),
@@ -320,6 +326,7 @@ impl Sessions {
             return;
         }
         self.next_timeout = Instant::NEVER;
+        self.tell_news(now);
         for slot in 0..self.peers.len() {
             self.attend(now, slot);
         }

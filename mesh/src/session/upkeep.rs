@@ -99,9 +99,32 @@ impl Sessions {
         self.send_inner(now, slot, &inner);
     }
 
-    /// What this node answers when asked for its descriptor: its encoded, signed form.
-    pub fn set_descriptor(&mut self, encoded: Vec<u8>) {
+    /// What this node answers when asked for its descriptor: its encoded, signed form. Those who asked before, and whose
+    /// sessions are still there, are told that there is another one: of the first change at once, of those that follow
+    /// soon together.
+    pub fn set_descriptor(&mut self, now: Instant, encoded: Vec<u8>) {
         self.descriptor = encoded;
+        self.news_due = self.news_due.min(self.news_from.max(now));
+        self.next_timeout = self.next_timeout.min(self.news_due);
+        self.tell_news(now);
+    }
+
+    /// Says it if it is due.
+    pub(super) fn tell_news(&mut self, now: Instant) {
+        if self.news_due <= now {
+            self.news_due = Instant::NEVER;
+            for slot in 0..self.peers.len() {
+                if let Some(peer) = self.peers[slot].as_mut()
+                    && peer.reads
+                    && peer.can_send(now)
+                {
+                    peer.news = Some(Request::new(now, 0));
+                    self.news_from = now + control::NEWS_EVERY;
+                    self.attend(now, slot);
+                }
+            }
+        }
+        self.next_timeout = self.next_timeout.min(self.news_due);
     }
 
     /// Asks a node for its descriptor, with a session made for it if need be. A [`SessionEvent::Descriptor`] or
@@ -112,6 +135,7 @@ impl Sessions {
         if let Some(peer) = self.peers[slot].as_mut() {
             peer.used = now;
             peer.wanted = Some(now);
+            peer.hears_from.get_or_insert(now);
             if peer.request.is_none() {
                 peer.request = Some(Request::new(now, id));
             }
@@ -131,11 +155,29 @@ impl Sessions {
         match message {
             control::DESCRIPTOR_REQUEST => self.answer_descriptor(now, slot, request),
             control::DESCRIPTOR => self.take_descriptor(slot, request, body),
+            control::DESCRIPTOR_CHANGED => self.hear_news(now, slot),
             _ => {}
         }
     }
 
+    /// A descriptor that this node asked for is another one now: it asks again, though not as often as a peer likes.
+    fn hear_news(&mut self, now: Instant, slot: usize) {
+        let id = self.rng.next_u32();
+        let Some(peer) = self.peers[slot].as_mut() else {
+            return;
+        };
+        if peer.request.is_none() && peer.hears_from.is_some_and(|from| from <= now) {
+            peer.hears_from = Some(now + control::NEWS_REST);
+            peer.request = Some(Request::new(now, id));
+            self.attend(now, slot);
+        }
+    }
+
     fn answer_descriptor(&mut self, now: Instant, slot: usize, request: u32) {
+        if let Some(peer) = self.peers[slot].as_mut() {
+            peer.reads = true;
+            peer.news = None;
+        }
         if !self.descriptor.is_empty() && self.answers.allow(now) {
             let descriptor = self.descriptor.clone();
             self.send_control(now, slot, control::DESCRIPTOR, request, &descriptor);
@@ -228,6 +270,17 @@ impl Sessions {
                 self.send_control(now, slot, control::DESCRIPTOR_REQUEST, id, &[]);
             } else {
                 self.fail_request(slot);
+            }
+        }
+        let Some(peer) = self.peers[slot].as_mut() else {
+            return;
+        };
+        if let Some(news) = peer.news.as_mut().filter(|news| news.due <= now) {
+            if news.again(now) {
+                self.send_control(now, slot, control::DESCRIPTOR_CHANGED, 0, &[]);
+            } else {
+                // It has other worries, or is of a version that does not know what this means.
+                peer.news = None;
             }
         }
     }

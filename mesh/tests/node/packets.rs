@@ -7,6 +7,7 @@ use warren_mesh::identity::MeshIdentity;
 use warren_mesh::node::{Event, NodeConfig};
 use warren_mesh::packet::ipv6::ICMPV6;
 use warren_mesh::packet::policy::Policy;
+use warren_mesh::service::{ServiceKind, ServiceSigner};
 
 use super::lab::{ECHO_REQUEST, Lab, icmp_error, line};
 
@@ -185,6 +186,23 @@ fn a_node_tells_who_it_is_when_asked() {
     assert_eq!(descriptor.name, "node 3");
     assert_eq!(descriptor.key.address(), far);
     assert!(descriptor.services.is_empty());
+}
+
+#[test]
+fn a_node_that_was_asked_tells_of_another_service_by_itself() {
+    let mut lab = line(4, 1452);
+    let far = lab.address(3);
+    lab.with(0, |now, node| node.request_descriptor(now, far));
+    lab.wait(5 * SECOND, |lab| lab.has_event(0, &Event::Descriptor(far)));
+    let signer = ServiceSigner::master(&[7; 32]);
+    let service = signer.announce(ServiceKind::Space, &far, 7447, "Garden club");
+    let services = vec![service.unwrap()];
+    for _ in 0..2 {
+        let shown = services.clone();
+        lab.with(3, |now, node| node.publish(now, shown).unwrap());
+    }
+    let is_known = |lab: &Lab| lab.nodes[0].descriptor(&far).unwrap().services == services;
+    lab.wait(SECOND, is_known);
 }
 
 #[test]

@@ -123,20 +123,81 @@ fn an_idle_session_is_forgotten_after_ten_minutes() {
     );
 }
 
-#[test]
-fn descriptors_come_through_a_network_that_loses_every_third_message() {
-    let mut net = Net::pair();
-    net.fate = Box::new(lossy(7, 33));
+/// A node describes itself; what the others will see.
+fn describe(net: &mut Net, node: usize, number: u64) -> Descriptor {
+    let now = net.now;
+    let node = &mut net.nodes[node];
     let descriptor = Descriptor {
-        key: net.nodes[1].identity.public_key(),
-        number: 3,
+        key: node.identity.public_key(),
+        number,
         name: "box".into(),
         features: 0,
         uplink: Uplink::Present,
         services: Vec::new(),
     };
-    let encoded = descriptor.encode(&net.nodes[1].identity).unwrap();
-    net.nodes[1].sessions.set_descriptor(encoded);
+    let encoded = descriptor.encode(&node.identity).unwrap();
+    node.sessions.set_descriptor(now, encoded);
+    net.pump();
+    descriptor
+}
+
+/// The numbers of the descriptors a node has seen.
+fn seen(net: &Net, node: usize) -> Vec<u64> {
+    let events = net.nodes[node].events.iter();
+    let numbers = events.filter_map(|event| match event {
+        SessionEvent::Descriptor(_, descriptor) => Some(descriptor.number),
+        _ => None,
+    });
+    numbers.collect()
+}
+
+#[test]
+fn who_asked_for_a_descriptor_hears_of_another_one_at_once_and_of_many_together() {
+    let mut net = Net::new(3);
+    describe(&mut net, 1, 1);
+    let of = net.address(1);
+    net.nodes[0].sessions.request_descriptor(net.now, of);
+    // Somebody talks with it and never asked.
+    net.send(2, 1, b"hello");
+    net.run(seconds(1));
+    describe(&mut net, 1, 2);
+    net.run(10 * DELAY);
+    assert_eq!(seen(&net, 0), [1, 2]);
+    for number in 3..40 {
+        describe(&mut net, 1, number);
+        net.run(DELAY);
+    }
+    assert_eq!(seen(&net, 0), [1, 2], "not as often as it changes");
+    net.run(seconds(3));
+    assert_eq!(seen(&net, 0), [1, 2, 39], "but the last one comes");
+    assert_eq!(seen(&net, 2), [0; 0]);
+    // Nothing more is said when nothing more happens.
+    net.run(seconds(30));
+    let sent = net.sent;
+    net.run(seconds(300));
+    assert_eq!(net.sent, sent);
+}
+
+#[test]
+fn news_of_a_descriptor_come_through_a_network_that_loses_every_tenth_message() {
+    let mut net = Net::pair();
+    describe(&mut net, 1, 1);
+    let of = net.address(1);
+    net.nodes[0].sessions.request_descriptor(net.now, of);
+    net.run(seconds(1));
+    for seed in 1..20 {
+        net.fate = Box::new(lossy(seed, 10));
+        describe(&mut net, 1, seed);
+        net.run(seconds(25));
+        assert_eq!(seen(&net, 0).last(), Some(&seed));
+    }
+}
+
+#[test]
+fn descriptors_come_through_a_network_that_loses_every_third_message() {
+    let mut net = Net::pair();
+    net.fate = Box::new(lossy(7, 33));
+    let descriptor = describe(&mut net, 1, 3);
     let of = net.address(1);
     net.nodes[0].sessions.request_descriptor(net.now, of);
     net.pump();

@@ -402,6 +402,25 @@ impl Accounts {
     }
 }
 
+impl Accounts {
+    /// Removes an account for good. Whoever calls has asked for its passphrase.
+    pub async fn delete(self: &Arc<Self>, id: &AccountId) -> Result<(), AccountError> {
+        let (accounts, id) = (Arc::clone(self), id.clone());
+        blocking(move || {
+            let _writing = accounts
+                .writing
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let path = accounts.path(&id);
+            files::remove(&path).map_err(files::failed("remove", &path))?;
+            accounts.state().remove(&id);
+            accounts.tell_opened();
+            Ok(())
+        })
+        .await
+    }
+}
+
 /// Runs what blocks where that is no harm.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, AccountError> + Send + 'static,

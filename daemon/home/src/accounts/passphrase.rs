@@ -2,7 +2,7 @@
 //! derived one at a time, after a look at how often the same source asks.
 
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use nostr::key::{Keys, PublicKey};
@@ -12,7 +12,6 @@ use super::names::{AccountName, NameFault};
 use super::record::{Account, AccountId};
 use super::sealed::{Cost, Locked, PASSPHRASE_BYTES, PASSPHRASE_CHARS};
 use super::{Accounts, LoggedIn, Session, blocking, keys_of};
-use crate::files;
 use crate::guests::Token;
 
 /// What somebody chose for a new account.
@@ -237,36 +236,6 @@ impl Accounts {
                 }
                 Ok(())
             })
-        })
-        .await
-    }
-
-    /// Removes an account for good. Its passphrase is asked for, where there is one.
-    pub async fn delete(
-        self: &Arc<Self>,
-        id: &AccountId,
-        passphrase: String,
-        source: Option<IpAddr>,
-    ) -> Result<(), AccountError> {
-        let sealed = self
-            .account(id)
-            .ok_or(AccountError::LoggedOut)?
-            .key
-            .is_some();
-        let id = id.clone();
-        self.dearly(source, move |accounts| {
-            if sealed {
-                accounts.unlock(Some(&id), "", &passphrase)?;
-            }
-            let _writing = accounts
-                .writing
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let path = accounts.path(&id);
-            files::remove(&path).map_err(files::failed("remove", &path))?;
-            accounts.state().remove(&id);
-            accounts.tell_opened();
-            Ok(())
         })
         .await
     }

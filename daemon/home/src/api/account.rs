@@ -1,5 +1,6 @@
 //! Accounts and devices.
 
+use nostr::event::Event;
 use nostr::types::RelayUrl;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -9,6 +10,8 @@ use super::{Api, Caller, account_view};
 use crate::accounts::error::AccountError;
 use crate::accounts::names::{AccountName, parse_handle};
 use crate::accounts::{LoggedIn, Wish};
+use crate::feed::FeedError;
+use crate::feed::references::VANISH;
 
 /// Addresses where an account says it is found.
 const RELAYS: usize = 10;
@@ -83,6 +86,26 @@ pub struct ChangePassphrase {
 pub struct Passphrase {
     #[serde(default)]
     passphrase: String,
+}
+
+/// What becomes of what somebody wrote for everybody.
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Posts {
+    /// It goes, too.
+    Delete,
+    /// It stays where it is.
+    Keep,
+}
+
+#[derive(Deserialize)]
+pub struct Delete {
+    #[serde(default)]
+    passphrase: String,
+    /// Missing: it goes, as far as the home can say so in the person's name.
+    posts: Option<Posts>,
+    /// A request to vanish (NIP-62), where the key is elsewhere.
+    event: Option<Event>,
 }
 
 #[derive(Deserialize)]
@@ -238,10 +261,32 @@ impl Api {
         Ok(Reply::ok(json!({})))
     }
 
-    pub(super) async fn delete(&self, caller: &Caller, body: Passphrase) -> Result<Reply, Failure> {
-        self.accounts()
-            .delete(&caller.session()?.account, body.passphrase, caller.source)
-            .await?;
+    pub(super) async fn delete(&self, caller: &Caller, body: Delete) -> Result<Reply, Failure> {
+        let account = self.own(caller)?;
+        let keys = match account.key {
+            Some(_) => {
+                let source = caller.source;
+                let revealed = self.accounts().reveal(&account.id, body.passphrase, source);
+                Some(revealed.await?)
+            }
+            None => None,
+        };
+        let gone = match (keys, body.event) {
+            _ if body.posts == Some(Posts::Keep) => Ok(()),
+            (Some(keys), _) => self.feed.vanish(&keys).await,
+            (None, Some(event)) if event.kind.as_u16() == VANISH => {
+                self.feed.hand_in(&account.public_key, event).await
+            }
+            (None, Some(_)) => Err(FeedError::Field("event")),
+            (None, None) if body.posts.is_some() => return Err(AccountError::KeyElsewhere.into()),
+            (None, None) => Ok(()),
+        };
+        match gone {
+            // Where there is no relay nobody wrote anything.
+            Ok(()) | Err(FeedError::NoRelay) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.accounts().delete(&account.id).await?;
         Ok(Reply::logged_out())
     }
 

@@ -5,7 +5,13 @@
 //!
 //! The column `d` is the name of a list, or what a reaction says.
 //!
-//! `feed.sqlite`, version 1 in `user_version`; another version, or damage: begun anew.
+//! `feed.sqlite`, version 2 in `user_version`; another version, or damage: begun anew.
+//!
+//! | version | what is new |
+//! |---|---|
+//! | 2 | `vanished`: until when everything of somebody is gone (NIP-62) |
+
+mod erasing;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -17,13 +23,13 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::references::{
     self, DELETION, FOLLOWS, FOREIGN, OTHER_REPOST, OWN, POST, PROFILE, REACTION, RELAYS, REPOST,
-    TELLING,
+    TELLING, VANISH,
 };
 use crate::config::{Clock, FeedLimits};
 use crate::error::HomeError;
 use crate::files;
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 const TABLES: &str = "
 CREATE TABLE events (id BLOB PRIMARY KEY, author BLOB NOT NULL, kind INTEGER NOT NULL, created_at INTEGER NOT NULL,
   class INTEGER NOT NULL, root BLOB, parent BLOB, d TEXT NOT NULL, size INTEGER NOT NULL, json TEXT NOT NULL);
@@ -40,16 +46,12 @@ CREATE INDEX follows_author ON follows (author);
 CREATE TABLE gone (id BLOB NOT NULL, author BLOB NOT NULL, PRIMARY KEY (id, author));
 CREATE TABLE synced (service TEXT NOT NULL, author BLOB NOT NULL, until INTEGER NOT NULL,
   PRIMARY KEY (service, author)) WITHOUT ROWID;
-PRAGMA user_version = 1;
+CREATE TABLE vanished (author BLOB PRIMARY KEY, until INTEGER NOT NULL);
+PRAGMA user_version = 2;
 ";
 
 /// Seconds by which a date may lie in the future.
 const FUTURE: u64 = 15 * 60;
-/// Deletions that are remembered, of all and of one person.
-const GONE: i64 = 50_000;
-const GONE_OF_ONE: i64 = 2000;
-/// Events that one request to delete names.
-const DELETIONS: usize = 100;
 /// Characters of a reaction.
 const REACTION_BYTES: usize = 256;
 /// Events that make room at a time.
@@ -192,11 +194,15 @@ impl Cache {
         {
             let state = self.state();
             let is_here = "SELECT 1 FROM events WHERE id = ?1
-                UNION ALL SELECT 2 FROM gone WHERE id = ?1 AND author = ?2";
+                UNION ALL SELECT 2 FROM gone WHERE id = ?1 AND author = ?2
+                UNION ALL SELECT 3 FROM vanished WHERE author = ?2 AND until >= ?3";
             let known: Option<u8> = state
                 .connection
                 .prepare_cached(is_here)?
-                .query_row(params![id, author], |row| row.get(0))
+                .query_row(
+                    params![id, author, event.created_at.as_secs().cast_signed()],
+                    |row| row.get(0),
+                )
                 .optional()?;
             match known {
                 Some(1) => return Ok(Taken::Known),
@@ -216,8 +222,11 @@ impl Cache {
         };
         let changes = state.connection.unchecked_transaction()?;
         let taken = match kind {
-            DELETION => {
-                let freed = delete(&changes, event)?;
+            DELETION | VANISH => {
+                let freed = match kind {
+                    DELETION => erasing::delete(&changes, event)?,
+                    _ => erasing::vanish(&changes, event)?,
+                };
                 changes.commit()?;
                 state.free(freed);
                 return Ok(Taken::New);
@@ -275,6 +284,9 @@ impl Cache {
                 .tags
                 .expiration()
                 .is_none_or(|until| until.as_secs() > now);
+        if kind == VANISH && !references::vanishes_here(event) {
+            return None;
+        }
         if !is_kept || !in_time || (kind == REACTION && event.content.len() > REACTION_BYTES) {
             return None;
         }
@@ -508,44 +520,6 @@ fn insert(
             json
         ])?;
     Ok((inserted > 0).then_some(freed))
-}
-
-/// Carries out a request to delete: of the author's own events, also of those that are not here yet.
-fn delete(tables: &Connection, request: &Event) -> rusqlite::Result<Freed> {
-    let author = request.pubkey.as_bytes();
-    let mut freed = Freed::default();
-    let tags = |name| request.tags.iter().filter(move |tag| tag.kind() == name);
-    for id in tags("e")
-        .take(DELETIONS)
-        .filter_map(|tag| EventId::from_hex(tag.content()?).ok())
-    {
-        let own = "SELECT id FROM events WHERE id = ?1 AND author = ?2";
-        freed.add(remove(tables, own, &[id.as_bytes(), author])?);
-        tables
-            .prepare_cached("INSERT OR IGNORE INTO gone VALUES (?1, ?2)")?
-            .execute(params![id.as_bytes(), author])?;
-    }
-    for address in tags("a").take(DELETIONS).filter_map(|tag| tag.content()) {
-        let mut parts = address.splitn(3, ':');
-        let (Some(kind), Some(whose), Some(d)) = (parts.next(), parts.next(), parts.next()) else {
-            continue;
-        };
-        let Ok(kind) = kind.parse::<u16>() else {
-            continue;
-        };
-        if whose == request.pubkey.to_hex() {
-            let own = "SELECT id FROM events WHERE author = ?1 AND kind = ?2 AND d = ?3 AND created_at <= ?4";
-            let at = request.created_at.as_secs().cast_signed();
-            freed.add(remove(tables, own, &[author, &kind, &d, &at])?);
-        }
-    }
-    for (whose, most) in [("author = ?1", GONE_OF_ONE), ("?1 IS NOT NULL", GONE)] {
-        let old = format!(
-            "DELETE FROM gone WHERE {whose} AND rowid <= (SELECT rowid FROM gone WHERE {whose} ORDER BY rowid DESC LIMIT 1 OFFSET {most})"
-        );
-        tables.prepare_cached(&old)?.execute([author])?;
-    }
-    Ok(freed)
 }
 
 /// Whom a person follows, from their newest list.

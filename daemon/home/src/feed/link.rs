@@ -3,7 +3,7 @@
 //!
 //! | subscription | what |
 //! |---|---|
-//! | `who` | who lives there, and where else they write |
+//! | `who` | who lives there, where else they write, and who asked to vanish |
 //! | `us` | what tells people here that somebody has them in mind |
 //! | `n<number>`, `s<number>` | what people write whom nobody here asked for before, and what others wrote since then |
 //! | `p<number>` | older pages of these |
@@ -22,7 +22,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::cache::{Cache, Taken};
-use super::references::{FOREIGN, OWN, RELAYS, TELLING, named};
+use super::references::{FOREIGN, OWN, RELAYS, TELLING, VANISH, named};
 use crate::accounts::gate::Pace;
 use crate::dialer::{self, BoxStream, Dialer, ServiceName};
 
@@ -247,7 +247,7 @@ impl Link {
                 .page(talk, "n", self.chunk(BTreeSet::new(), since))
                 .await;
         }
-        let who = json!({"kinds": [0, RELAYS], "limit": RESIDENTS});
+        let who = json!({"kinds": [0, RELAYS, VANISH], "limit": RESIDENTS});
         talk.open("who", Sub::Who, who).await?;
         let us: Vec<String> = wants.us.iter().map(PublicKey::to_hex).collect();
         if !us.is_empty() {
@@ -336,7 +336,7 @@ impl Link {
                 let is_wanted = match sub {
                     Sub::Who => {
                         talk.residents += 1;
-                        [0, RELAYS].contains(&kind) && talk.residents <= RESIDENTS * 4
+                        [0, RELAYS, VANISH].contains(&kind) && talk.residents <= RESIDENTS * 4
                     }
                     Sub::Us => named(&event).iter().any(|person| wants.us.contains(person)),
                     Sub::Authors(chunk) => {

@@ -14,6 +14,8 @@ pub const POST: u16 = 1;
 pub const FOLLOWS: u16 = 3;
 /// A request to delete (NIP-09).
 pub const DELETION: u16 = 5;
+/// A request to vanish (NIP-62).
+pub const VANISH: u16 = 62;
 /// A repost of a post, and of anything else (NIP-18).
 pub const REPOST: u16 = 6;
 /// See [`REPOST`].
@@ -28,10 +30,11 @@ pub const FILE_SERVERS: u16 = 10_063;
 pub const PEOPLE: u16 = 30_000;
 
 /// What is taken from others.
-pub const FOREIGN: [u16; 7] = [
+pub const FOREIGN: [u16; 8] = [
     PROFILE,
     POST,
     DELETION,
+    VANISH,
     REPOST,
     REACTION,
     OTHER_REPOST,
@@ -140,6 +143,15 @@ pub fn service_of(url: &str) -> Option<ServiceName> {
         .or_else(|| url.strip_prefix("wss://"))?;
     let host = rest.strip_suffix('/').unwrap_or(rest);
     ServiceName::parse(host.strip_suffix(".warren")?)
+}
+
+/// Whether a request to vanish is meant for what is read from homes: it names one of them, or everything there is.
+pub fn vanishes_here(request: &Event) -> bool {
+    let mut relays = request.tags.iter().filter(|tag| tag.kind() == "relay");
+    relays.any(|tag| {
+        tag.content()
+            .is_some_and(|name| name == "ALL_RELAYS" || service_of(name).is_some())
+    })
 }
 
 /// The address of a home's relay.

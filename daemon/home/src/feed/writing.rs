@@ -270,6 +270,24 @@ impl Feed {
         self.publish(vec![event]).await
     }
 
+    /// Takes back everything that somebody of this home ever wrote for everybody, with files and with sealed messages that
+    /// wait (NIP-62): out of the home's relay before this returns, and out of what other homes keep when they read here.
+    pub async fn vanish(&self, keys: &Keys) -> Result<(), FeedError> {
+        let _one = self.changing.lock().await;
+        let relay = self.relay.as_ref().ok_or(FeedError::NoRelay)?;
+        let filter = json!({"authors": [keys.public_key().to_hex()], "limit": 1});
+        // What was changed often within a second has a date ahead of now.
+        let last = relay.query(filter).await?.into_iter().next();
+        let last = last.map_or(0, |last| last.created_at.as_secs());
+        let draft = Draft {
+            kind: references::VANISH,
+            tags: vec![words(&["relay", &address_of(&relay.service)])],
+            content: String::new(),
+        };
+        let request = draft.sign(keys, last.max((self.clock)()))?;
+        self.publish(vec![request]).await
+    }
+
     /// The newest event of a kind that the home's relay has of somebody.
     async fn last(
         &self,

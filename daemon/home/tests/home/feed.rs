@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::common::PASS;
 use crate::common::http::Program;
 use crate::common::island::{Household, Net, Person, service, texts};
 use nostr::key::Keys;
@@ -148,6 +149,56 @@ async fn what_people_write_reaches_those_who_follow_them_at_other_homes() {
     );
     cem.deletes(&format!("feed/follows/{}", ann.key)).await;
     cem.sees("feed", &[]).await;
+}
+
+#[tokio::test]
+async fn who_deletes_the_account_takes_back_what_they_wrote_or_leaves_it() {
+    let island = Island::new();
+    let (a, b) = (island.home('a').await, island.home('b').await);
+    let (ann, amy, ben) = (
+        a.person("Ann").await,
+        a.person("Amy").await,
+        b.person("Ben").await,
+    );
+    for name in ["ann", "amy"] {
+        ben.follows(&format!("{name}@{}", service('a'))).await;
+    }
+    let post = ann.posts("of Ann").await;
+    amy.posts("of Amy").await;
+    amy.replies(&post, "an answer").await;
+    ben.sees("feed", &["of Ann", "of Amy"]).await;
+    // Nothing happens where it cannot be done.
+    let wrong = json!({"passphrase": "not this one, surely"});
+    assert_eq!(
+        ann.program.refused("POST", "account/delete", &wrong).await,
+        "wrong_passphrase"
+    );
+    ben.sees("feed", &["of Ann", "of Amy"]).await;
+    // Ben's home is away meanwhile, and reads it later.
+    island.net.cut('a');
+    let body = json!({"passphrase": PASS});
+    ann.program.done("POST", "account/delete", &body).await;
+    let body = json!({"passphrase": PASS, "posts": "keep"});
+    amy.program.done("POST", "account/delete", &body).await;
+    ben.sees("feed", &["of Ann", "of Amy"]).await;
+    island.net.heal('a');
+    ben.sees("feed", &["of Amy"]).await;
+    let journal = island.dir.path().join("relay-a").join("journal");
+    let mut kept = Vec::new();
+    for segment in std::fs::read_dir(journal).unwrap() {
+        kept.extend(std::fs::read(segment.unwrap().path()).unwrap());
+    }
+    let has = |text: &str| {
+        kept.windows(text.len())
+            .any(|bytes| bytes == text.as_bytes())
+    };
+    assert!(has("of Amy") && !has("of Ann"));
+    // A home that comes later finds one of them.
+    let c = island.home('c').await;
+    let cem = c.person("Cem").await;
+    cem.follows(&ann.key).await;
+    cem.follows(&amy.key).await;
+    cem.sees("feed", &["of Amy"]).await;
 }
 
 /// The item of this id.

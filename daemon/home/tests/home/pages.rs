@@ -430,6 +430,45 @@ fn words(page: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_page_of_elsewhere_may_describe_and_manage_the_space_for_who_signs() {
+    let dir = tempfile::tempdir().unwrap();
+    let space = open_space(dir.path());
+    let home = TestHome::open(dir.path(), "a", &Wire::to(&space)).await;
+    let place = format!("/s/{SERVICE}/");
+    let origin = "Origin: https://panel.example\r\n";
+    let asks = format!(
+        "{origin}Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: authorization,content-type\r\n"
+    );
+    let call = format!("{origin}Content-Type: application/nostr+json+rpc\r\n");
+    let accept = format!("{origin}Accept: application/nostr+json\r\n");
+    let body = r#"{"method":"supportedmethods","params":[]}"#;
+    for (method, headers, body, status) in [
+        ("OPTIONS", &asks, "", 204),
+        // Without a proof: but the page may read why.
+        ("POST", &call, body, 401),
+        ("GET", &accept, "", 200),
+    ] {
+        let answer = ask(&home, method, &place, headers, body).await;
+        assert_eq!(answer.status, status, "{method}: {}", answer.head);
+        let allows = |name: &str| {
+            let name = format!("access-control-allow-{name}: ");
+            between(&answer.head, &name, "\r\n").to_owned()
+        };
+        assert_eq!(allows("origin"), "*", "{method}");
+        assert!(allows("methods").contains("post"), "{method}");
+        let named = allows("headers");
+        assert!(named.contains("authorization") && named.contains("content-type"));
+        assert!(!answer.head.contains("access-control-allow-credentials"));
+    }
+    // What is the home's own is for its own pages.
+    for path in ["/", "/api/1/session", &format!("/s/{SERVICE}/send")] {
+        let answer = ask(&home, "OPTIONS", path, &asks, "").await;
+        assert!(answer.status >= 400, "{path}");
+        assert!(!answer.head.contains("access-control"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn programs_reach_the_space_through_any_home() {
     let dir = tempfile::tempdir().unwrap();
     let space = open_space(dir.path());

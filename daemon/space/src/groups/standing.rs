@@ -15,6 +15,8 @@ pub struct Authority {
     pub relay: PublicKey,
     /// The owner, if the space has one.
     pub owner: Option<PublicKey>,
+    /// Whether it is no space, but where people of a home write for everybody.
+    pub is_home: bool,
 }
 
 impl Authority {

@@ -50,6 +50,7 @@ fn the_state_follows_from_the_events_alone() {
     let authority = Authority {
         relay: space,
         owner: None,
+        is_home: false,
     };
     let c = groups.get(&channel("c")).unwrap();
     assert_eq!(c.metadata.texts.get("name").map(|name| &**name), Some("C"));
@@ -121,6 +122,7 @@ fn a_role_counts_where_it_was_given_and_a_channel_can_say_otherwise() {
     let authority = Authority {
         relay: space.key(),
         owner: None,
+        is_home: false,
     };
     let role: &[&[&str]] = &[
         &["act", "create-role"],

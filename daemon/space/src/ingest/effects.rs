@@ -59,6 +59,12 @@ impl Act {
         self
     }
 
+    fn words(&self) -> Vec<Vec<&str>> {
+        let tags = self.tags.iter();
+        tags.map(|tag| tag.iter().map(String::as_str).collect())
+            .collect()
+    }
+
     /// Says why. What is longer than 500 characters is cut.
     pub fn reason(mut self, reason: &str) -> Self {
         self.reason = reason.chars().take(500).collect();
@@ -105,12 +111,8 @@ impl Batch {
 
     /// Writes an act into the log, and with it into the state.
     pub fn act(&mut self, act: Act, channel: Option<&ChannelId>, core: &Core) -> Result<(), Stop> {
-        let tags: Vec<Vec<&str>> = act
-            .tags
-            .iter()
-            .map(|tag| tag.iter().map(String::as_str).collect())
-            .collect();
-        let tags: Vec<&[&str]> = tags.iter().map(Vec::as_slice).collect();
+        let words = act.words();
+        let tags: Vec<&[&str]> = words.iter().map(Vec::as_slice).collect();
         self.space_event(kinds::ACT, &tags, &act.reason, channel, core)
     }
 
@@ -215,6 +217,17 @@ pub(super) fn sign_as(
     );
     keys.sign_event(unsigned)
         .map_err(|error| Stop::Refused(format!("error: the space could not sign: {error}")))
+}
+
+/// What the host says of the space: an act of the space itself, as its managers' are.
+pub fn description(core: &Core, said: &[(&str, &str)]) -> Result<Event, Refusal> {
+    let act = Act::new("describe", &core.keys.public_key());
+    let act = said
+        .iter()
+        .fold(act, |act, (name, text)| act.with(name, text));
+    let words = act.words();
+    let tags: Vec<&[&str]> = words.iter().map(Vec::as_slice).collect();
+    sign(core, kinds::ACT, core.now(), &tags, &act.reason).map_err(Stop::reason)
 }
 
 /// The events that make the first channel of a new space.

@@ -47,7 +47,7 @@ use crate::store::{Query, StoreError};
 use crate::vanish::{self, Vanish};
 
 pub use deletion::is_state;
-pub use effects::{Act, first_channel};
+pub use effects::{Act, description, first_channel};
 pub use hook::{HookPost, UNKNOWN as UNKNOWN_HOOK, public_key as hook_key};
 pub use pace::Pace;
 pub use stop::{Stop, disk_trouble};

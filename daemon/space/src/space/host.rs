@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use super::Space;
 use crate::files::{self, PictureError};
 use crate::management::Call;
+use crate::told;
 
 impl Space {
     /// One call of the management (NIP-86, and the methods of this space's README) by the space's own key. `Err`: the
@@ -35,6 +37,27 @@ impl Space {
     pub async fn set_icon(&self, address: &str) -> Result<(), String> {
         let said = self.manage("changerelayicon", vec![address.into()]).await;
         said.map(drop)
+    }
+
+    /// What the space is called, by its host or its managers: whoever spoke last.
+    pub fn name(&self) -> String {
+        self.core.text("name")
+    }
+
+    /// A sentence about it, as [`Self::name`].
+    pub fn about(&self) -> String {
+        self.core.text("about")
+    }
+
+    /// The host has what it says of the space from the space itself now, as [`Self::name`] and [`Self::about`] give it, and
+    /// will say so when it opens it again. Blocks.
+    pub fn taken_over(&self, name: &str, about: &str) {
+        told::take_over(&self.core, name, about);
+    }
+
+    /// Who is told when the space is called something else, or has another sentence or picture. The first one counts.
+    pub fn set_herald(&self, herald: &Arc<Notify>) {
+        let _ = self.core.herald.set(Arc::clone(herald));
     }
 
     /// Where the space's picture is; empty without one.

@@ -120,9 +120,11 @@ fn replaceables(store: &dyn Store) {
     let old = stored(1, 0, 100, &[], "old");
     let new = stored(1, 0, 200, &[], "new");
     let other = stored(2, 0, 150, &[], "other");
-    for event in [&old, &other, &new, &old] {
+    for (event, count) in [(&old, 1), (&other, 2), (&new, 2), (&old, 2)] {
         store.append(&[Arc::clone(event)], &[]).unwrap();
+        assert_eq!(store.stats().events, count, "also before it is indexed");
         store.maintain().unwrap();
+        assert_eq!(store.stats().events, count);
     }
     assert_eq!(
         all(store, &Filter::new().kind(Kind::from_u16(0)), &[], 0, 10),
@@ -397,6 +399,7 @@ fn answers_as_the_plain_one(
                 store = place.open();
             }
         }
+        prop_assert_eq!(store.stats().events, plain.stats().events);
     }
     for filter in filters {
         for without in [&[][..], &[channel("channel1")][..]] {

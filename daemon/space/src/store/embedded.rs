@@ -109,6 +109,7 @@ impl EmbeddedStore {
                     RecordKind::Event => waiting.push(Waiting {
                         written,
                         event: Arc::new(StoredEvent::decode(payload)?),
+                        replaces_indexed: false,
                     }),
                     RecordKind::Erasure => {
                         erase.extend(payload.chunks_exact(EventId::LEN).filter_map(peek_id))
@@ -130,22 +131,25 @@ impl EmbeddedStore {
     fn write(&self, events: &[Arc<StoredEvent>], erase: &[EventId]) -> Result<(), StoreError> {
         let mut wanted = Vec::with_capacity(events.len());
         for event in events {
-            if !self.is_superseded(event)? {
-                wanted.push(event);
+            match self.version_here(event)? {
+                Version::Newer => {}
+                here => wanted.push((event, here == Version::Older)),
             }
         }
         let encoders: Vec<_> = wanted
             .iter()
-            .map(|event| |out: &mut Vec<u8>| event.encode(out))
+            .map(|(event, _)| |out: &mut Vec<u8>| event.encode(out))
             .collect();
         let appended = self.journal.append(&encoders, erase)?;
-        let waiting = wanted
-            .iter()
-            .zip(&appended.events)
-            .map(|(event, written)| Waiting {
-                written: *written,
-                event: Arc::clone(event),
-            });
+        let waiting =
+            wanted
+                .iter()
+                .zip(&appended.events)
+                .map(|((event, replaces_indexed), written)| Waiting {
+                    written: *written,
+                    event: Arc::clone(event),
+                    replaces_indexed: *replaces_indexed,
+                });
         self.note_kinds(events); // before anybody can see them
         let mut tail = self.tail_mut();
         tail.push(waiting, appended.events_end);
@@ -170,20 +174,22 @@ impl EmbeddedStore {
         kinds.is_some_and(|kinds| !kinds.iter().any(|kind| known.contains(&kind.as_u16())))
     }
 
-    /// Whether the index has a newer version of a replaceable event. (The tail looks for itself.)
-    fn is_superseded(&self, event: &StoredEvent) -> Result<bool, StoreError> {
+    /// Which version of a replaceable event the index has. (The tail looks for itself.)
+    fn version_here(&self, event: &StoredEvent) -> Result<Version, StoreError> {
         let Some(address) = address(event) else {
-            return Ok(false);
+            return Ok(Version::None);
         };
         let _layout = self.layout.read().unwrap_or_else(PoisonError::into_inner);
         let places = self.index().at_address(address);
+        let mut version = Version::None;
         for position in self.heed(places)? {
             let here = self.load(position)?;
             if newer(&here, event) && !self.tail().hidden().contains(&here.event.id) {
-                return Ok(true);
+                return Ok(Version::Newer);
             }
+            version = Version::Older;
         }
-        Ok(false)
+        Ok(version)
     }
 
     /// Puts the tail into the index. The caller holds `upkeep`.
@@ -322,6 +328,14 @@ fn changed_segments(journal: &Journal, index: &Index) -> Result<BTreeMap<u32, u3
         }
     }
     Ok(changed)
+}
+
+/// What there is of a replaceable event.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    None,
+    Older,
+    Newer,
 }
 
 enum Source {
@@ -550,8 +564,10 @@ impl Store for EmbeddedStore {
 
     fn stats(&self) -> Stats {
         let indexed = self.index().events();
+        let tail = self.tail();
+        let events = indexed + tail.len() as u64;
         Stats {
-            events: indexed + self.tail().len() as u64,
+            events: events.saturating_sub(tail.replaced_in_index() as u64),
             bytes: self.journal.bytes(),
         }
     }

@@ -29,6 +29,8 @@ pub struct Waiting {
     pub written: Written,
     /// The event.
     pub event: Arc<StoredEvent>,
+    /// Whether it takes the place of one that the index has.
+    pub replaces_indexed: bool,
 }
 
 /// Where an event stands among the answers to a question: the newest first, those of one second in the order of ids.
@@ -42,6 +44,8 @@ pub struct Tail {
     by_time: BTreeMap<Place, Arc<StoredEvent>>,
     by_author: HashMap<PublicKey, BTreeSet<Place>>,
     by_address: HashMap<u64, Arc<StoredEvent>>,
+    /// Of these addresses the index has an event that one of `by_address` replaces.
+    over_index: HashSet<u64>,
     /// How many events of each kind `by_id` has.
     by_kind: HashMap<u16, usize>,
     bytes: usize,
@@ -63,6 +67,9 @@ impl Tail {
                     self.forget(&id);
                 }
                 self.by_address.insert(address, Arc::clone(event));
+                if waiting.replaces_indexed {
+                    self.over_index.insert(address);
+                }
             }
             self.bytes += event.cost();
             let known = self.by_id.insert(event.event.id, Arc::clone(event));
@@ -90,13 +97,17 @@ impl Tail {
             let id = waiting.event.event.id;
             self.forget(&id);
             self.bytes = self.bytes.saturating_sub(waiting.event.cost());
-            if let Some(address) = address(&waiting.event)
-                && self
-                    .by_address
-                    .get(&address)
-                    .is_some_and(|event| event.event.id == id)
-            {
-                self.by_address.remove(&address);
+            let Some(address) = address(&waiting.event) else {
+                continue;
+            };
+            match self.by_address.get(&address) {
+                Some(event) if event.event.id == id => {
+                    self.by_address.remove(&address);
+                    self.over_index.remove(&address);
+                }
+                // A newer one waits for its turn: what it replaces is in the index by now.
+                Some(_) => drop(self.over_index.insert(address)),
+                None => {}
             }
         }
         if self.waiting.is_empty() {
@@ -105,6 +116,7 @@ impl Tail {
             self.by_time = BTreeMap::new();
             self.by_author = HashMap::new();
             self.by_address = HashMap::new();
+            self.over_index = HashSet::new();
         }
     }
 
@@ -136,6 +148,11 @@ impl Tail {
     /// Events that can be asked for.
     pub fn len(&self) -> usize {
         self.by_id.len()
+    }
+
+    /// Events of the index that one of these replaces.
+    pub fn replaced_in_index(&self) -> usize {
+        self.over_index.len()
     }
 
     /// Hides events, wherever they lie, until they are erased.

@@ -130,6 +130,39 @@ async fn nip86_the_space_is_renamed_for_everybody_and_after_a_restart() {
 }
 
 #[tokio::test]
+async fn host_and_managers_rename_the_space_and_who_speaks_last_is_heard() {
+    let owner = Person::new(9);
+    let mut space = owned(&owner);
+    let name = |space: &TestSpace| space.space().summary().name;
+    space
+        .manage(&owner, "changerelayname", json!(["Allotments"]))
+        .await;
+    space.restart();
+    assert_eq!(name(&space), "Allotments", "the host said nothing new");
+    space.config.name = "Beds".into();
+    for _ in 0..2 {
+        space.restart();
+        assert_eq!(name(&space), "Beds");
+    }
+    let log = space.manage(&owner, "audit", json!([])).await;
+    let says = |act: &&serde_json::Value| act["tags"].to_string().contains("\"Beds\"");
+    assert_eq!(log.as_array().unwrap().iter().filter(says).count(), 1);
+    // The same act in the same second would be the same event.
+    space.now.fetch_add(1, Ordering::SeqCst);
+    space
+        .manage(&owner, "changerelayname", json!(["Allotments"]))
+        .await;
+    space.config.about = "Paths".into();
+    space.restart();
+    assert_eq!(name(&space), "Allotments", "of the name nothing was said");
+    assert_eq!(space.space().about(), "Paths");
+    // A host that has heard of it may well say the former name again.
+    space.space().taken_over("Allotments", "Paths");
+    space.restart();
+    assert_eq!(name(&space), "Beds");
+}
+
+#[tokio::test]
 async fn nip86_roles_are_made_changed_given_published_and_deleted() {
     let (owner, ann, ben) = (Person::new(9), Person::new(1), Person::new(2));
     let mut space = owned(&owner);

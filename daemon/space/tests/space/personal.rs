@@ -2,112 +2,14 @@
 //! sealed messages reach whom they are for and nobody else. A number stands in its `supported_nips` only when a test with
 //! its name is in this file.
 
-use std::collections::HashSet;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::Ordering;
 
-use crate::common::{Client, Person, SERVICE, START, TestSpace, contents, http, ids};
+use crate::common::house::{Home, own, people, wrap};
+use crate::common::{Client, Person, SERVICE, START, contents, http, ids};
 use nostr::event::{Event, FinalizeEvent};
-use nostr::key::PublicKey;
 use nostr::nips::nip17::PrivateDirectMessageBuilder;
 use nostr::nips::nip59::extract_rumor;
 use serde_json::{Value, json};
-use warren_space::{Limits, Residents, Space, SpaceConfig};
-
-/// Whoever the test lets live here; 99 is the home itself.
-#[derive(Default)]
-struct House(Mutex<HashSet<PublicKey>>);
-
-impl Residents for House {
-    fn lives_here(&self, person: &PublicKey) -> bool {
-        self.0.lock().unwrap().contains(person)
-    }
-    fn is_home(&self, key: &PublicKey) -> bool {
-        *key == Person::new(99).0.public_key()
-    }
-    fn named(&self, handle: &str) -> Option<PublicKey> {
-        (handle == "ann").then(|| Person::new(1).0.public_key())
-    }
-}
-
-struct Home {
-    relay: TestSpace,
-    house: Arc<House>,
-}
-
-impl Home {
-    fn with(change: impl FnOnce(&mut Limits)) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut limits = Limits::of_home();
-        change(&mut limits);
-        let config = SpaceConfig {
-            stores: warren_space::stores::Stores::default(),
-            dir: dir.path().join("space"),
-            name: "Ann's home".into(),
-            about: String::new(),
-            service: SERVICE.into(),
-            owner: None,
-            limits,
-        };
-        let house = Arc::new(House::default());
-        for number in [1, 2] {
-            let person = Person::new(number).0.public_key();
-            house.0.lock().unwrap().insert(person);
-        }
-        let relay = TestSpace {
-            dir,
-            now: Arc::new(AtomicU32::new(START)),
-            space: None,
-            config,
-        };
-        let mut this = Self { relay, house };
-        this.open();
-        this
-    }
-
-    fn new() -> Self {
-        Self::with(|_| {})
-    }
-
-    fn open(&mut self) {
-        let now = Arc::clone(&self.relay.now);
-        let clock = Arc::new(move || u64::from(now.load(Ordering::SeqCst)));
-        let house = Arc::clone(&self.house) as Arc<dyn Residents>;
-        let space = Space::open_personal(self.relay.config.clone(), house, clock);
-        self.relay.space = Some(space.unwrap());
-    }
-
-    fn restart(&mut self) {
-        self.relay.space().close();
-        self.relay.space = None;
-        self.open();
-    }
-
-    async fn get(&self, path: &str, accept: &str) -> (String, Value) {
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
-        );
-        let answer = http(&self.relay, &request).await;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (
-            head.to_owned(),
-            serde_json::from_str(body).unwrap_or_default(),
-        )
-    }
-}
-
-/// Of the house: Ann and Ben. Not of it: Eve.
-fn people() -> (Person, Person, Person) {
-    (Person::new(1), Person::new(2), Person::new(3))
-}
-
-fn wrap(number: u16, to: &Person, text: &str) -> Event {
-    Person::new(1000 + number).event_at(90_000_000, 1059, &[&["p", &to.hex()]], text)
-}
-
-fn own(person: &Person) -> Value {
-    json!({"kinds": [1059], "#p": [person.hex()]})
-}
 
 #[tokio::test]
 async fn nip11_it_says_what_it_is_and_names_only_nips_that_have_tests() {
@@ -348,12 +250,17 @@ async fn nip62_everything_of_a_person_leaves_and_does_not_come_back() {
     );
     assert!(client.query(own(&ann)).await.is_empty());
     client.refused(&note, "blocked").await;
+    // Who read it before hears of it.
+    let mut reader = home.relay.connect().await;
+    let said = reader.query(json!({"kinds": [62], "authors": [ann.hex()]}));
+    assert_eq!(said.await.len(), 1);
     // Who never wrote here may ask, too, and leaves nothing.
     let mut stranger = home.relay.connect_as(&eve).await;
     stranger
         .accepted(&eve.event(62, &[&["relay", "ALL_RELAYS"]], ""))
         .await;
-    assert!(stranger.query(json!({"kinds": [62]})).await.is_empty());
+    let said = stranger.query(json!({"kinds": [62], "authors": [eve.hex()]}));
+    assert!(said.await.is_empty());
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use crate::control::protocol::{ControlError, ErrorCode, HostedSpace, InviteLine,
 use crate::error::DaemonError;
 use crate::services::folders::{INCOMING, remove_all};
 use crate::services::hosted::{LocalSpace, Running};
+use crate::services::record::bad;
 use crate::store;
 
 /// Seconds of a day.
@@ -64,10 +65,6 @@ impl Manager {
     /// Makes an invitation.
     pub async fn invite(&self, name: &str, wish: InviteWish) -> Result<Invited, ControlError> {
         let (space, running) = self.running(name)?;
-        let bad = |what: &str, expected: &str| ControlError {
-            code: ErrorCode::BadValue,
-            args: vec![what.to_owned(), expected.to_owned()],
-        };
         if wish.uses == Some(0) {
             return Err(bad("uses", "a number of people, 1 or more"));
         }
@@ -162,13 +159,9 @@ impl Manager {
         let (space, running) = self.running(name)?;
         let set = running.space.set_picture(bytes).await;
         set.map_err(|error| match error {
-            PictureError::Kind | PictureError::TooLarge => ControlError {
-                code: ErrorCode::BadValue,
-                args: vec![
-                    String::from("picture"),
-                    String::from("a PNG, JPEG, WebP or GIF of at most 1 MiB"),
-                ],
-            },
+            PictureError::Kind | PictureError::TooLarge => {
+                bad("picture", "a PNG, JPEG, WebP or GIF of at most 1 MiB")
+            }
             PictureError::Disk(what) => disk(&DaemonError::Service {
                 what: format!("the picture of {}", space.id),
                 reason: what,

@@ -256,3 +256,71 @@ async fn the_daemon_keeps_a_backup_up_to_date_by_itself_and_a_failure_is_loud() 
     assert!(host.say(&["status"]).contains("THE LAST TRY FAILED"));
     is_as_it_was(&host, &past).await;
 }
+
+#[tokio::test]
+async fn the_daemon_exports_a_space_by_itself_and_keeps_the_last_ones() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("exports");
+    let mut host = Router::start(&parent.path().join("a"), "A", "");
+    let made = host.ask(&["space", "create", "Pond"]);
+    let keys = Keys::generate();
+    let service = made["service"].as_str().unwrap();
+    let mut client = Client::connect(host.web, service, &keys).await;
+    client.join().await;
+    client.write("frogs").await;
+    host.stop();
+    std::fs::create_dir(&dir).unwrap();
+    // Those of before, one of a clock that was wrong, what a kill left, and another space's.
+    let old = |day: u32| format!("pond-2020-01-{day:02}T000000Z.jsonl");
+    for name in (1..=9).map(old) {
+        std::fs::write(dir.join(name), "old").unwrap();
+    }
+    let others = ["pond-2-2020-01-01T000000Z.jsonl", "notes.txt"];
+    for name in others {
+        std::fs::write(dir.join(name), "another's").unwrap();
+    }
+    std::fs::write(dir.join("pond.jsonl.new"), "half").unwrap();
+    let mut config = std::fs::read_to_string(host.config()).unwrap();
+    config.push_str(&format!(
+        "[[export]]\nspace = \"Pond\"\ndir = \"{}\"\nevery = \"daily\"\nkeep = 4\n",
+        dir.display()
+    ));
+    std::fs::write(host.config(), config).unwrap();
+    host.run();
+    let names = || {
+        let entries = std::fs::read_dir(&dir).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| !others.contains(&&**name)).collect();
+        names.sort();
+        names
+    };
+    let is_done = |names: &[String]| names.len() == 4 && !names[3].starts_with("pond-2020");
+    wait_until("it is made, and the oldest go", || is_done(&names()));
+    let done = names();
+    assert_eq!(done[..3], [7, 8, 9].map(old));
+    let text = std::fs::read_to_string(dir.join(&done[3])).unwrap();
+    assert!(text.contains("frogs"));
+    for line in text.lines() {
+        let event: nostr::event::Event = serde_json::from_str(line).unwrap();
+        assert!(event.verify().is_ok());
+    }
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(dir.join(&done[3])).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+    for name in others {
+        assert!(dir.join(name).exists());
+    }
+
+    // One a day is enough; but one of tomorrow does not count.
+    host.stop();
+    std::fs::rename(
+        dir.join(&done[3]),
+        dir.join("pond-2999-01-01T000000Z.jsonl"),
+    )
+    .unwrap();
+    host.run();
+    wait_until("it is made anew", || {
+        let names = names();
+        names.len() == 4 && names[2].starts_with("pond-20") && !names[2].starts_with("pond-2020")
+    });
+}

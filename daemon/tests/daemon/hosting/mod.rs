@@ -9,6 +9,7 @@ mod http;
 mod invitations;
 mod kills;
 mod metrics;
+mod names;
 mod sites;
 mod spaces;
 mod web;

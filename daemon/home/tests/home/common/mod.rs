@@ -1,6 +1,7 @@
 //! Spaces and homes in one process: streams between them are in memory and can be cut, homes listen on loopback.
 #![allow(dead_code, unreachable_pub, missing_debug_implementations)]
 
+pub mod app;
 pub mod http;
 pub mod island;
 pub mod town;

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, missing_debug_implementations)]
 
 pub mod channels;
+pub mod house;
 pub mod manage;
 
 use std::sync::Arc;

@@ -1,0 +1,153 @@
+//! Exports of single spaces that the daemon makes by itself: everything that was written in one, a JSON line each, for
+//! whatever reads Nostr events. Keys and files are not in them; a backup has those. A failure is loud in the log, and is tried
+//! again.
+//!
+//! A file is called `ID-DATE.jsonl`, with the date as `2026-01-31T235959Z`, and has its name only when all of it is on disk.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::archive::Unfinished;
+use super::schedule::{AGAIN, LOOK, on_a_thread};
+use super::source;
+use crate::clock::WallClock;
+use crate::config::Export;
+use crate::control::client;
+use crate::control::protocol::{HostedSpace, Request};
+use crate::error::DaemonError;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Exports {
+    config: Vec<Export>,
+    socket: PathBuf,
+    clock: WallClock,
+}
+
+impl Exports {
+    /// Of the daemon at this control socket.
+    pub const fn new(config: Vec<Export>, socket: PathBuf, clock: WallClock) -> Self {
+        Self {
+            config,
+            socket,
+            clock,
+        }
+    }
+
+    /// Makes them until it is dropped. The control socket must be served.
+    pub async fn run(self) {
+        let mut failed: Vec<Option<u64>> = vec![None; self.config.len()];
+        loop {
+            for (export, failed) in self.config.iter().zip(&mut failed) {
+                let now = self.clock.unix_seconds();
+                let waits = failed.is_some_and(|at| now.saturating_sub(at) < AGAIN && at <= now);
+                if waits {
+                    continue;
+                }
+                *failed = match self.look(export.clone(), now).await {
+                    Ok(()) => None,
+                    Err(error) => {
+                        let space = &export.space;
+                        log::error!(
+                            "THE EXPORT OF {space} FAILED, and is tried again in an hour: {error}"
+                        );
+                        Some(now)
+                    }
+                };
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Makes one if it is due.
+    async fn look(&self, export: Export, now: u64) -> Result<(), String> {
+        let socket = self.socket.clone();
+        let made = on_a_thread("export", move || make(&socket, &export, now)).await?;
+        if let Some((file, events)) = made {
+            log::info!("exported into {}: {events} events", file.display());
+        }
+        Ok(())
+    }
+}
+
+/// The date in a name. Colons are no characters of names on many a USB stick.
+fn stamp(seconds: u64) -> String {
+    warren_home::iso(seconds).replace(':', "")
+}
+
+/// The exports of a space in a directory, oldest first.
+fn made_before(dir: &Path, id: &str) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name().into_string().unwrap_or_default();
+        let date = name
+            .strip_prefix(id)
+            .and_then(|rest| rest.strip_prefix('-'));
+        let date = date.and_then(|rest| rest.strip_suffix(".jsonl"));
+        // Another space may be called `ID-something`.
+        let is_date = |date: &str| {
+            date.len() == stamp(0).len()
+                && date
+                    .bytes()
+                    .all(|c| c.is_ascii_digit() || b"-TZ".contains(&c))
+        };
+        if date.is_some_and(is_date) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Writes one if the last is old enough, and removes the oldest beyond what is kept. Gives its file and how many events.
+fn make(socket: &Path, export: &Export, now: u64) -> Result<Option<(PathBuf, u64)>, DaemonError> {
+    let dir = &export.dir;
+    let all: Vec<HostedSpace> = client::ask(socket, &Request::SpaceList {})?;
+    let named =
+        |space: &&HostedSpace| [&space.id, &space.title, &space.service].contains(&&export.space);
+    let space = all.iter().find(named).ok_or_else(|| {
+        DaemonError::Refused(format!("there is no space {:?} here", export.space))
+    })?;
+    let failed = |error| DaemonError::file("write into", dir, error);
+    fs::create_dir_all(dir).map_err(failed)?;
+    let name = |seconds| format!("{}-{}.jsonl", space.id, stamp(seconds));
+    let (old, new) = (name(now.saturating_sub(export.every.seconds())), name(now));
+    let before = made_before(dir, &space.id).map_err(failed)?;
+    // A date in the future is of a clock that was wrong, and does not count.
+    if before.iter().any(|made| *made > old && *made <= new) {
+        return Ok(None);
+    }
+    let file = dir.join(&new);
+    let half = Unfinished(dir.join(format!("{}.jsonl.new", space.id)));
+    // What an earlier run left may belong to somebody else, be open to others, or lead elsewhere.
+    match fs::remove_file(&half.0) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let out = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&half.0)
+        .map_err(failed)?;
+    let mut out = BufWriter::new(out);
+    let mut events = 0;
+    source::events(socket, &space.id, |part| {
+        events += part.count;
+        out.write_all(part.events.as_bytes()).map_err(failed)
+    })?;
+    let finish = |out: BufWriter<File>| {
+        out.into_inner()?.sync_all()?;
+        fs::rename(&half.0, &file)?;
+        File::open(dir)?.sync_all()
+    };
+    finish(out).map_err(failed)?;
+    let all = made_before(dir, &space.id).map_err(failed)?;
+    let too_many = all.len().saturating_sub(export.keep.get());
+    for oldest in all.iter().take(too_many).filter(|name| **name != new) {
+        fs::remove_file(dir.join(oldest)).map_err(failed)?;
+    }
+    Ok(Some((file, events)))
+}
