@@ -267,6 +267,18 @@ pub fn render(figures: &Figures) -> String {
             "Guests of the home.",
             number(home.guests as u64),
         );
+        page.one(
+            "warren_home_feed_bytes",
+            "gauge",
+            "What the feed holds of people of other homes.",
+            number(home.feed_bytes),
+        );
+        page.one(
+            "warren_home_feed_max_bytes",
+            "gauge",
+            "What it may hold of them.",
+            number(home.feed_max_bytes),
+        );
     }
     if let Some(backup) = &figures.backup {
         page.one(

@@ -90,7 +90,7 @@ impl People {
         }
     }
 
-    /// A space took what somebody wrote: they belong to it.
+    /// A space took what somebody wrote, or let them in: they belong to it.
     pub fn wrote_in(&self, person: &PublicKey, service: &ServiceName) {
         let _ = self.wrote.send((*person, service.clone()));
     }

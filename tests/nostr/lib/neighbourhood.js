@@ -3,6 +3,7 @@
 import { execFile } from 'node:child_process';
 import { connect } from 'node:net';
 import { promisify } from 'node:util';
+import WebSocket from 'ws';
 import { until } from './people.js';
 
 const run = promisify(execFile);
@@ -24,6 +25,16 @@ export const address = (router) => of('ADDRESS', router);
 export const socket = (router, service) => `${home(router).replace('http', 'ws')}/s/${service}/`;
 /** The same as people's browsers and HTTP programs have it. */
 export const web = (router, service) => `${home(router)}/s/${service}/`;
+
+/** WebSockets of programs on the WiFi of a router where names below `.warren` lead to its home. */
+export function wifi(router) {
+  const port = Number(new URL(home(router)).port);
+  return class extends WebSocket {
+    constructor(url) {
+      super(url, { createConnection: () => connect(port, '127.0.0.1') });
+    }
+  };
+}
 
 /** What the owner of a router types after `warrend`; what it prints. */
 export async function owner(router, ...words) {

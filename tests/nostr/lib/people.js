@@ -47,8 +47,11 @@ export class Person {
     return finalizeEvent({ ...template }, this.secret);
   }
 
-  async connect(url, { login = true } = {}) {
-    const relay = await within(Relay.connect(url), 'connection');
+  /** Connects and, unless told otherwise, logs in; over WebSockets of the kind `via`, if given. */
+  async connect(url, { login = true, via } = {}) {
+    const relay = await within(Relay.connect(url, via && { websocketImplementation: via }), 'connection');
+    // nostr-tools takes silence of some seconds for an end; a busy machine may be silent for longer.
+    Object.assign(relay, { baseEoseTimeout: patience, publishTimeout: patience });
     if (login) {
       // The challenge comes as the first message; nostr-tools signs the address it was given (NIP-42).
       await within(new Promise((resolve, reject) => {

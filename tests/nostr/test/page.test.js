@@ -1,48 +1,20 @@
 // The page of a space in Chromium, opened through two homes: WARREN_PAGE_A and WARREN_PAGE_C. With WARREN_PICTURES set
 // to a directory, pictures of the page are left there. It opens these two addresses only.
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { chromium } from 'playwright-core';
+import { openBrowser, openPage } from '../lib/browser.js';
 
 const { WARREN_PAGE_A: a, WARREN_PAGE_C: c, WARREN_PICTURES: pictures } = process.env;
 if (!a || !c) throw new Error('set WARREN_PAGE_A and WARREN_PAGE_C to the page of one space at two homes');
 
-let profile;
 let browser;
-const foreign = [];
 
-before(async () => {
-  profile = await mkdtemp(join(tmpdir(), 'warren-page-'));
-  browser = await chromium.launchPersistentContext(profile, {
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    headless: true,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-  });
-  const ours = [new URL(a).host, new URL(c).host];
-  browser.on('request', (request) => {
-    const url = new URL(request.url());
-    if (url.protocol !== 'data:' && !ours.includes(url.host)) foreign.push(request.url());
-  });
-});
-after(async () => {
-  await browser?.close();
-  if (profile) await rm(profile, { recursive: true, force: true });
-});
+before(async () => { browser = await openBrowser(); });
+after(() => browser?.end());
 
-async function open(url, options = {}) {
-  const page = await browser.newPage();
-  const trouble = [];
-  page.on('pageerror', (error) => trouble.push(String(error)));
-  page.on('console', (message) => { if (message.type() === 'error') trouble.push(message.text()); });
-  page.trouble = trouble;
-  if (options.width) await page.setViewportSize({ width: options.width, height: options.height });
-  if (options.scheme) await page.emulateMedia({ colorScheme: options.scheme });
-  await page.goto(url);
-  return page;
-}
+const open = (url, options) => openPage(browser.context, url, options);
 
 async function write(page, name, text) {
   await page.fill('input[name=name]', name);
@@ -77,7 +49,7 @@ test('the page fits small and large screens, light and dark', async () => {
   for (const [width, height] of [[320, 568], [1280, 800]]) {
     for (const scheme of ['light', 'dark']) {
       for (const [name, url] of [['space', a], ['spaces', new URL('/', a).href]]) {
-        const page = await open(url, { width, height, scheme });
+        const page = await open(url, { size: { width, height }, scheme });
         const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
         assert.ok(wide <= 0, `${name} at ${width} is ${wide} pixels too wide`);
         if (pictures) await page.screenshot({ path: join(pictures, `${name}-${width}-${scheme}.png`) });
@@ -101,5 +73,6 @@ test('the page works without script', async () => {
 });
 
 test('nobody else was asked for anything', () => {
-  assert.deepEqual(foreign, []);
+  const ours = [new URL(a).host, new URL(c).host];
+  assert.deepEqual(browser.asked.filter((url) => url.protocol !== 'data:' && !ours.includes(url.host)).map(String), []);
 });

@@ -2,27 +2,11 @@
 // it lacks and which the space lacks. WARREN_A and WARREN_C are addresses of one space at two homes.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { nip77 } from 'nostr-tools';
-import { Person, query, within } from '../lib/people.js';
+import { Person, query } from '../lib/people.js';
+import { sync } from '../lib/sync.js';
 
-const { NegentropyStorageVector, NegentropySync } = nip77;
 const { WARREN_A: a, WARREN_C: c } = process.env;
 if (!a || !c) throw new Error('set WARREN_A and WARREN_C to two WebSocket addresses of one space');
-
-function sync(relay, known, filter) {
-  const storage = new NegentropyStorageVector();
-  for (const event of known) storage.insert(event.created_at, event.id);
-  storage.seal();
-  const [have, need] = [[], []];
-  return within(new Promise((resolve, reject) => {
-    const one = new NegentropySync(relay, storage, filter, {
-      onhave: (id) => have.push(id),
-      onneed: (id) => need.push(id),
-      onclose: (reason) => (reason ? reject(new Error(reason)) : resolve({ have: have.sort(), need: need.sort() })),
-    });
-    one.start();
-  }), 'end of the sync');
-}
 
 const ids = (events) => events.map((event) => event.id).sort();
 

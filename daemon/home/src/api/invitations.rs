@@ -33,10 +33,14 @@ impl Api {
             .join(&invitation, &person.keys, &person.name)
             .await
         {
-            Ok(joined) => Ok(Reply::ok(json!({
-                "service": invitation.service.as_str(),
-                "joined": joined == Joined::Now,
-            }))),
+            Ok(joined) => {
+                let key = person.keys.public_key();
+                self.people.wrote_in(&key, &invitation.service);
+                Ok(Reply::ok(json!({
+                    "service": invitation.service.as_str(),
+                    "joined": joined == Joined::Now,
+                })))
+            }
             Err(refused) => Err(failure(refused)),
         }
     }

@@ -113,7 +113,9 @@ impl Api {
     pub async fn respond(&self, request: Request<Body>, source: Option<IpAddr>) -> Response<Body> {
         match request.uri().path() {
             "/signer" => signer::relay::respond(&self.signer, request),
-            "/.well-known/nostr.json" => well_known::respond(self.accounts(), &request),
+            "/.well-known/nostr.json" => {
+                well_known::respond(self.accounts(), self.feed.relay(), &request)
+            }
             _ => match self.call(request, source).await {
                 Ok(reply) => reply.into_response(),
                 Err(failure) => failure.into_response(),

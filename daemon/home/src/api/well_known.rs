@@ -6,12 +6,18 @@ use serde_json::json;
 
 use super::header_text;
 use crate::accounts::Accounts;
+use crate::dialer::ServiceName;
+use crate::feed::references::address_of;
 use crate::forms;
 use crate::http::{Body, set, text};
 
 /// Answers `GET /.well-known/nostr.json?name=NAME`. A name that nobody has and one whose person does not want to be found
-/// have the same answer.
-pub fn respond(accounts: &Accounts, request: &Request<Body>) -> Response<Body> {
+/// have the same answer. `relay` is the home's own, where everybody here writes.
+pub fn respond(
+    accounts: &Accounts,
+    relay: Option<&ServiceName>,
+    request: &Request<Body>,
+) -> Response<Body> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return text(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -24,7 +30,11 @@ pub fn respond(accounts: &Accounts, request: &Request<Body>) -> Response<Body> {
     if let Some(account) = accounts.by_handle(&name) {
         let person = account.public_key.to_hex();
         body["names"][&name] = person.as_str().into();
-        body["relays"][&person] = account.relays.into();
+        let own = relay.map(address_of);
+        let others = account.relays.into_iter();
+        let others = others.filter(|url| Some(url) != own.as_ref());
+        let relays: Vec<String> = own.iter().cloned().chain(others).collect();
+        body["relays"][&person] = relays.into();
     }
     // NIP-46, "Announcing remote-signer metadata".
     let host = header_text(request.headers(), header::HOST);

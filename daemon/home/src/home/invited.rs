@@ -140,7 +140,11 @@ impl Home {
         }
         let guest = self.guest(&token, field(&fields, "name"), sorry).await?;
         match self.joiner.join(invitation, &guest.keys, &guest.name).await {
-            Ok(_) => Ok(see_other(&format!("/s/{}/", invitation.service))),
+            Ok(_) => {
+                let key = guest.keys.public_key();
+                self.rooms.people.wrote_in(&key, &invitation.service);
+                Ok(see_other(&format!("/s/{}/", invitation.service)))
+            }
             Err(refused) => {
                 let (status, words) = in_plain_words(&refused);
                 self.show_invitation(invitation, Some(token), status, Some(words))

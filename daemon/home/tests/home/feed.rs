@@ -322,6 +322,14 @@ async fn every_account_says_once_where_it_is_found_and_what_was_said_stays() {
         .until("feed/relay", |relay| relay["unsaid"] == json!([]))
         .await;
     assert_eq!(relay["name"], format!("ws://{}.warren/", service('a')));
+    // NIP-05 leads there, too.
+    let path = "/.well-known/nostr.json?name=ann";
+    let named = crate::common::http::ask(&a.home, "GET", path, "", "").await;
+    let named: Value = serde_json::from_str(&named.body).unwrap();
+    assert_eq!(
+        (&named["names"]["ann"], &named["relays"][&key]),
+        (&json!(key), &json!([relay["name"]]))
+    );
     let shown = ann.get(&format!("feed/people/{key}")).await;
     assert_eq!(shown["about"], "Beans", "the profile was not written again");
 }

@@ -111,6 +111,26 @@ async fn nip17_people_of_two_homes_write_to_each_other_through_their_space() {
 }
 
 #[tokio::test]
+async fn who_came_in_by_an_invitation_is_written_to_before_they_said_anything() {
+    let town = Town::new();
+    let space = town.space('a');
+    let roads = Roads::to(&[('a', &space)]);
+    let (a, b) = (town.home("a", &roads).await, town.home("b", &roads).await);
+    let (ann, ben) = (Person::new(&a, "Ann").await, Person::new(&b, "Ben").await);
+    let made = space.manage("createinvite", vec![json!({"uses": 2})]).await;
+    let code = made.unwrap()["code"].as_str().unwrap().to_owned();
+    let invitation = json!({"invitation": format!("{}/{code}", service('a'))});
+    for person in [&ann, &ben] {
+        let joined = person.program.done("POST", "invitations", &invitation);
+        assert_eq!(joined.await["joined"], true);
+        person.collects('a').await;
+    }
+    let first = ann.write("1", &[&ben], "welcome").await;
+    ben.receives("welcome").await;
+    ann.state(&first, "stored").await;
+}
+
+#[tokio::test]
 async fn a_message_waits_for_who_is_away_and_is_sent_once() {
     let town = Town::new();
     let space = town.space('a');

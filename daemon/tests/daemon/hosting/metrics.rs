@@ -183,6 +183,8 @@ fn figures_are_served_to_the_owner_alone_and_every_line_is_as_the_format_says() 
     assert!(value("warren_space_bytes", &[("space", "garden-club")]) > 0.0);
     assert_eq!(value("warren_sites", &[]), 0.0);
     assert_eq!(value("warren_home_accounts", &[]), 0.0);
+    assert_eq!(value("warren_home_feed_bytes", &[]), 0.0);
+    assert!(value("warren_home_feed_max_bytes", &[]) > 0.0);
     assert!(value("process_resident_memory_bytes", &[]) > 1e6);
     assert!(value("process_open_fds", &[]) > 3.0);
     // What was counted only grows.

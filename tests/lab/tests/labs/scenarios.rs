@@ -39,6 +39,21 @@ fn an_account_at_home_signs_for_an_app_on_another_router() -> Result<()> {
 }
 
 #[test]
+fn private_messages_arrive_at_homes_that_were_off_and_nobody_else_gets_them() -> Result<()> {
+    play("5-messages.js")
+}
+
+#[test]
+fn what_people_write_for_everybody_is_read_at_other_homes() -> Result<()> {
+    play("6-feed.js")
+}
+
+#[test]
+fn a_folder_is_published_as_a_site_and_read_in_a_browser_at_another_home() -> Result<()> {
+    play("7-site.js")
+}
+
+#[test]
 fn a_box_that_is_lost_comes_back_from_its_backup() -> Result<()> {
     play("8-backups.js")
 }
