@@ -151,7 +151,6 @@ impl Plane {
     /// Works until [`Command::Stop`].
     pub fn run(mut self) -> io::Result<()> {
         let mut ready = Vec::with_capacity(32);
-        let yields = std::env::var_os("WARREN_YIELD").is_some();
         while !self.stopping {
             let now = self.clock.now();
             if self.node.poll_timeout() <= now {
@@ -179,10 +178,6 @@ impl Plane {
                     TOKEN_TUN => self.read_tun(),
                     token => self.serve_carrier(token - TOKEN_CARRIERS, flags),
                 }
-            }
-            if yields && !ready.is_empty() {
-                self.settle();
-                rustix::thread::sched_yield();
             }
         }
         self.stop();

@@ -174,9 +174,8 @@ impl Requests {
         let waiting = self
             .demands
             .values()
-            .filter_map(|demand| demand.waiting.as_ref());
-        let links =
-            |waiting: &Box<Waiting>| waiting.links.capacity() * size_of::<(LinkId, Freshness)>();
+            .filter_map(|demand| demand.waiting.as_deref());
+        let links = |waiting: &Waiting| waiting.links.capacity() * size_of::<(LinkId, Freshness)>();
         self.demands.len() * (size_of::<OriginatorIndex>() + size_of::<Demand>()) * 3 / 2
             + waiting
                 .map(|waiting| size_of::<Waiting>() + links(waiting))
