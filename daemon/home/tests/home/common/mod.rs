@@ -1,6 +1,8 @@
 //! Spaces and homes in one process: streams between them are in memory and can be cut, homes listen on loopback.
 #![allow(dead_code, unreachable_pub, missing_debug_implementations)]
 
+#[cfg(feature = "uplink")]
+pub mod foreign;
 pub mod http;
 pub mod island;
 pub mod town;
@@ -138,6 +140,7 @@ impl TestHome {
             name: name.into(),
             host_names: vec!["warren.lan".into()],
             relay: None,
+            uplink: Default::default(),
             limits,
         };
         Self::open_config(config, Arc::clone(wire) as Arc<dyn Dialer>).await
