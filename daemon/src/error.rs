@@ -140,6 +140,9 @@ pub enum DaemonError {
         /// Why.
         source: io::Error,
     },
+    /// What the home is told cannot be used.
+    #[error(transparent)]
+    Home(#[from] warren_home::HomeError),
     /// A space or the home did not start.
     #[error("{what} did not start: {reason}")]
     Service {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::accounts::sealed::Cost;
 use crate::dialer::ServiceName;
+use crate::relay_address::RelayAddress;
 
 /// Where the time comes from: seconds since 1970 (UTC).
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -31,8 +32,24 @@ pub struct HomeConfig {
     pub host_names: Vec<String>,
     /// The home's own relay service, where people of this home can be written to by strangers.
     pub relay: Option<ServiceName>,
+    /// Relays of the Internet that are used beside those of homes.
+    pub uplink: UplinkConfig,
     /// What it takes of what.
     pub limits: Limits,
+}
+
+/// Relays of the Internet, as the owner lists them. They see the home's address in the Internet. None: off.
+#[derive(Debug, Clone, Default)]
+pub struct UplinkConfig {
+    /// At most [`Self::MOST`].
+    pub relays: Vec<RelayAddress>,
+    /// Certificates (PEM) of authorities that are trusted beside those of the system.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl UplinkConfig {
+    /// Relays that a home lists.
+    pub const MOST: usize = 8;
 }
 
 /// What a home takes of what. Everything that somebody can make it hold or do is in here.

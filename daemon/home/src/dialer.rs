@@ -80,12 +80,20 @@ pub async fn websocket(
     message_bytes: usize,
 ) -> io::Result<WebSocketStream<BoxStream>> {
     let stream = dialer.open(service).await?;
+    upgrade(stream, &format!("ws://{service}.warren/"), message_bytes).await
+}
+
+/// Opens a WebSocket on a stream to who serves this address.
+pub async fn upgrade(
+    stream: BoxStream,
+    url: &str,
+    message_bytes: usize,
+) -> io::Result<WebSocketStream<BoxStream>> {
     let config = WebSocketConfig::default()
         .read_buffer_size(4096)
         .write_buffer_size(4096)
         .max_message_size(Some(message_bytes))
         .max_frame_size(Some(message_bytes));
-    let url = format!("ws://{service}.warren/");
     let opened = tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await;
     opened
         .map(|(socket, _response)| socket)

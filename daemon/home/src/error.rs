@@ -25,6 +25,22 @@ pub enum HomeError {
         /// What is wrong with it.
         what: String,
     },
+    /// Certificates of authorities cannot be used.
+    #[error("{path}: {what}; `ca_file` names a file with certificates (PEM)")]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// TLS cannot be used.
+    #[error("TLS cannot be used: {0}")]
+    Tls(String),
+    /// This program cannot use relays of the Internet.
+    #[error(
+        "this program was built without the feature `uplink` and cannot use relays of the Internet: list none, or use one that was built with it"
+    )]
+    NoUplink,
     /// The operating system gave no randomness.
     #[error("the operating system gave no random bytes: {0}")]
     Random(String),

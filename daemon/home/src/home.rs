@@ -114,6 +114,7 @@ impl Home {
         let feed = Arc::new(Feed::open(
             &config.dir,
             config.relay.clone(),
+            &config.uplink,
             Arc::clone(&people),
             Arc::clone(&dialer),
             config.limits.feed.clone(),

@@ -114,6 +114,7 @@ fn perform(task: Task) -> Result<(), DaemonError> {
             let passphrase = config.mesh.passphrase_file.as_deref();
             passphrase.map(keys::psk).transpose()?;
             config.store.load()?;
+            warren_home::check_uplink(&config.feed.uplink())?;
             print(&format!("{}: right\n", file.display()))
         }
         Task::FromUci(file) => {

@@ -1,6 +1,7 @@
 //! The configuration file: TOML, version 1. Unknown keys are errors; an error names file, line and column, what was found
 //! and what was expected. Holds no secret.
 
+pub mod feed;
 pub mod stores;
 pub mod template;
 pub mod uci;
@@ -68,6 +69,9 @@ pub struct Config {
     /// The page.
     #[serde(default)]
     pub web: Web,
+    /// What people here write for everybody.
+    #[serde(default)]
+    pub feed: feed::Feed,
     /// Figures for monitoring.
     pub metrics: Option<Metrics>,
     /// Backups that are made by themselves.
@@ -422,7 +426,11 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         let message = String::from("found a relative `dir` of exports, expected a path from / on");
         return Err(at(path, text, place, message));
     }
-    if let Err((place, message)) = config.store.check() {
+    if let Some(span) = second(&config.feed.relays) {
+        return Err(duplicate("relay", span));
+    }
+    let feed = config.feed.check(!config.web.listen.is_empty());
+    if let Err((place, message)) = feed.and_then(|()| config.store.check()) {
         return Err(at(path, text, place, message));
     }
     let mut visible = config.space.iter().filter(|space| space.visible);

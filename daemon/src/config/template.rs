@@ -90,6 +90,14 @@ listen = ["127.0.0.1:8080"]
 # name at every home a link that is scanned opens at the friend's own home.
 #names = ["warren.lan"]
 
+# Relays of the Internet (Nostr), at most 8. What people here write for everybody is sent to them, and they are asked for
+# people followed here who are at no home in reach. Careful: each of them sees this router's address in the Internet, and
+# for whom it asks. Others are never contacted, whoever names them. Without any, nothing of this leaves the mesh.
+#[feed]
+#relays = ["wss://relay.example"]
+# Certificates of an authority of your own (PEM), beside those of the system.
+#ca_file = "/etc/warren/ca.pem"
+
 # Figures for Prometheus, at http://ADDRESS/metrics. Where others can open the address, it needs a token (mode 0600).
 #[metrics]
 #listen = "127.0.0.1:9464"

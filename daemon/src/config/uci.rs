@@ -224,6 +224,8 @@ fn main_section(section: &Section, root: &mut Table) -> Result<(), Wrong> {
             ("control", false) => insert(child(root, "control"), "socket", entry),
             ("web", true) => append(child(root, "web"), "listen", entry),
             ("web_name", true) => append(child(root, "web"), "names", entry),
+            ("feed_relay", true) => append(child(root, "feed"), "relays", entry),
+            ("feed_ca_file", false) => insert(child(root, "feed"), "ca_file", entry),
             ("metrics", false) => insert(child(root, "metrics"), "listen", entry),
             ("metrics_token_file", false) => insert(child(root, "metrics"), "token_file", entry),
             ("backup_dir", false) => insert(child(root, "backup"), "dir", entry),
@@ -231,7 +233,7 @@ fn main_section(section: &Section, root: &mut Table) -> Result<(), Wrong> {
             _ => {
                 return Err(unknown(
                     entry,
-                    "option enabled, name, state, user, log_level, passphrase_file, aes, network, tun, control, metrics, metrics_token_file, backup_dir, backup_every, names_interface; list open, web, web_name",
+                    "option enabled, name, state, user, log_level, passphrase_file, aes, network, tun, control, feed_ca_file, metrics, metrics_token_file, backup_dir, backup_every, names_interface; list open, web, web_name, feed_relay",
                 ));
             }
         }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use nostr::key::PublicKey;
 use serde::Deserialize;
+use warren_home::{RELAY_EXPECTED, RelayAddress};
 
 use crate::sys::INTERFACE_NAME_MAX;
 
@@ -47,7 +48,8 @@ from_string!(
     Address,
     Peer,
     Owner,
-    HostName
+    HostName,
+    Relay
 );
 
 /// A node's name: 1 to 32 bytes without control characters.
@@ -157,6 +159,19 @@ impl FromStr for InterfaceName {
                 "the name of a network interface, 1 to 15 characters",
             ))
         }
+    }
+}
+
+/// A relay of the Internet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Relay(pub RelayAddress);
+
+impl FromStr for Relay {
+    type Err = WrongValue;
+    fn from_str(text: &str) -> Result<Self, WrongValue> {
+        let address = text.parse().map(Self);
+        address.map_err(|_| wrong(text, RELAY_EXPECTED))
     }
 }
 

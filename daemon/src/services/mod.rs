@@ -289,6 +289,7 @@ fn open_home(
         name: config.name.0.clone(),
         host_names: config.web.names.iter().map(|name| name.0.clone()).collect(),
         relay,
+        uplink: config.feed.uplink(),
         limits: warren_home::Limits::default(),
     };
     Home::open(home, dialer, Arc::new(move || clock.unix_seconds())).map_err(|error| {

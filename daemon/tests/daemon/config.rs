@@ -274,3 +274,60 @@ mod any_bytes {
         }
     }
 }
+
+#[test]
+fn relays_of_the_internet_are_off_checked_and_few() {
+    let none = config::parse(Path::new("warren.toml"), RIGHT).unwrap();
+    assert!(none.feed.relays.is_empty());
+    let with = |feed: &str| RIGHT.replacen("[[space]]", &format!("[feed]\n{feed}\n\n[[space]]"), 1);
+    let parse = |feed: &str| config::parse(Path::new("warren.toml"), &with(feed));
+    let wrong = |feed: &str| parse(feed).expect_err("this is wrong").to_string();
+    let line = with("").lines().position(|line| line == "[feed]").unwrap() + 2;
+    let error = wrong("relays = [\"https://relay.example\"]");
+    assert!(
+        error.starts_with(&format!("warren.toml:{line}:")),
+        "{error}"
+    );
+    assert!(
+        error.contains("found \"https://relay.example\", expected the address of a relay"),
+        "{error}"
+    );
+    assert!(wrong("relay = []").contains("`relays`"));
+    #[cfg(feature = "uplink")]
+    {
+        let right = parse(
+            "relays = [\"wss://relay.example\", \"ws://[::1]:7777/x\"]\nca_file = \"/etc/ca.pem\"",
+        );
+        let uplink = right.unwrap().feed.uplink();
+        assert_eq!(uplink.relays[0].as_str(), "wss://relay.example/");
+        assert_eq!(uplink.relays[1].port(), 7777);
+        assert!(uplink.ca_file.is_some());
+        let list = |count: usize| {
+            let relays: Vec<String> = (0..count)
+                .map(|n| format!("\"wss://r{n}.example\""))
+                .collect();
+            format!("relays = [{}]", relays.join(", "))
+        };
+        assert!(parse(&list(8)).is_ok());
+        let error = wrong(&list(9));
+        assert!(error.contains("more than 8 relays"), "{error}");
+        let error = wrong("relays = [\"wss://r.example\", \"wss://R.example:443/\"]");
+        assert!(error.contains("this relay a second time"), "{error}");
+        let error = wrong("relays = []\nca_file = \"ca.pem\"");
+        assert!(error.contains("a path from / on"), "{error}");
+        let alone = with(&list(1)).replace(
+            "listen = [\"127.0.0.1:8080\", \"unix:/run/warren/http.sock\"]",
+            "",
+        );
+        let error = error_of(&alone);
+        assert!(error.contains("expected `listen` in [web]"), "{error}");
+    }
+    #[cfg(not(feature = "uplink"))]
+    {
+        let error = wrong("relays = [\"wss://relay.example\"]");
+        assert!(
+            error.contains("built without the feature `uplink`"),
+            "{error}"
+        );
+    }
+}

@@ -34,6 +34,9 @@ config warren 'main'
     list web '127.0.0.1:8080'
     list web_name 'Warren.lan'
     option names_interface 'lan'
+    list feed_relay 'wss://relay.example'
+    list feed_relay 'ws://192.0.2.1:7777'
+    option feed_ca_file '/etc/warren/ca.pem'
     option metrics '127.0.0.1:9464'
     option metrics_token_file '/etc/warren/metrics.token'
     option backup_dir '/mnt/usb/backup'
@@ -70,6 +73,10 @@ config space 'old'
     assert_eq!(config.name.0, "Ann's router");
     assert_eq!(config.network.open.len(), 2);
     assert_eq!(config.web.names[0].0, "warren.lan");
+    let uplink = config.feed.uplink();
+    let relays: Vec<&str> = uplink.relays.iter().map(|relay| relay.as_str()).collect();
+    assert_eq!(relays, ["wss://relay.example/", "ws://192.0.2.1:7777/"]);
+    assert!(uplink.ca_file.is_some());
     let metrics = config.metrics.as_ref().unwrap();
     assert_eq!(metrics.listen.get_ref().to_string(), "127.0.0.1:9464");
     assert!(metrics.token_file.is_some());

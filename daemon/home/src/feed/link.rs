@@ -1,9 +1,10 @@
 //! The one connection of this home to the relay of another, shared by all people here: it listens to those who write
 //! there and are followed here, and to whoever there has people here in mind. It never sends anything but questions.
+//! A relay of the Internet that the owner lists is read in the same way.
 //!
 //! | subscription | what |
 //! |---|---|
-//! | `who` | who lives there, where else they write, and who asked to vanish |
+//! | `who` | who lives there, where else they write, and who asked to vanish; only homes are asked |
 //! | `us` | what tells people here that somebody has them in mind |
 //! | `n<number>`, `s<number>` | what people write whom nobody here asked for before, and what others wrote since then |
 //! | `p<number>` | older pages of these |
@@ -18,13 +19,12 @@ use nostr::event::Event;
 use nostr::key::PublicKey;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::cache::{Cache, Taken};
 use super::references::{FOREIGN, OWN, RELAYS, TELLING, VANISH, named};
+use super::way::{Socket, Way};
 use crate::accounts::gate::Pace;
-use crate::dialer::{self, BoxStream, Dialer, ServiceName};
 
 /// Bytes of one message that are read.
 const MESSAGE_BYTES: usize = 512 * 1024;
@@ -67,10 +67,8 @@ pub struct Wants {
 
 /// What a link needs.
 pub struct Link {
-    /// Opens streams.
-    pub dialer: Arc<dyn Dialer>,
-    /// To which home.
-    pub service: ServiceName,
+    /// To which relay.
+    pub way: Arc<dyn Way>,
     /// What it fills.
     pub cache: Arc<Cache>,
     /// Whom to listen to.
@@ -119,7 +117,7 @@ struct Chunk {
 }
 
 struct Talk {
-    socket: WebSocketStream<BoxStream>,
+    socket: Socket,
     subs: HashMap<String, Sub>,
     number: u32,
     covered: BTreeSet<PublicKey>,
@@ -136,9 +134,7 @@ impl Link {
             match self.once().await {
                 Ended::Over => return,
                 Ended::Anew => continue,
-                Ended::Broken(why) => {
-                    log::debug!("the home {} cannot be reached: {why}", self.service);
-                }
+                Ended::Broken(why) => self.way.failed(&why),
             }
             if begun.elapsed() > GOOD {
                 wait = limits.first_wait;
@@ -159,8 +155,7 @@ impl Link {
     }
 
     async fn once(&mut self) -> Ended {
-        let opening = dialer::websocket(&*self.dialer, &self.service, MESSAGE_BYTES);
-        let opened = tokio::time::timeout(OPEN, opening).await;
+        let opened = tokio::time::timeout(OPEN, self.way.open(MESSAGE_BYTES)).await;
         let socket = match opened {
             Ok(Ok(socket)) => socket,
             Ok(Err(error)) => return Ended::Broken(error.to_string()),
@@ -209,7 +204,9 @@ impl Link {
                     let new = Arc::clone(&self.wants.borrow_and_update());
                     if new != wants {
                         let more: BTreeSet<PublicKey> = new.authors.difference(&talk.covered).copied().collect();
-                        let grew = new.us == wants.us && talk.covered.is_subset(&new.authors);
+                        // Who comes into reach at home is read from elsewhere for a while, too: no reason to hang up.
+                        let grew = new.us == wants.us
+                            && (talk.covered.is_subset(&new.authors) || !self.way.is_home());
                         if !grew || talk.subs.len() + more.len() / PEOPLE + 2 > SUBSCRIPTIONS {
                             return Ok(Ended::Anew);
                         }
@@ -236,19 +233,17 @@ impl Link {
     /// Asks for everything that is wanted.
     async fn begin(&self, talk: &mut Talk, wants: &Wants) -> Result<(), Ended> {
         if wants.all {
-            let service = self.service.as_str();
-            let since = self
-                .cache
-                .synced_until(service, &everybody())
-                .ok()
-                .flatten();
+            let since = self.cache.synced_until(self.way.name(), &everybody());
+            let since = since.ok().flatten();
             let since = since.map(|since| since.saturating_sub(OVERLAP));
             return self
                 .page(talk, "n", self.chunk(BTreeSet::new(), since))
                 .await;
         }
-        let who = json!({"kinds": [0, RELAYS, VANISH], "limit": RESIDENTS});
-        talk.open("who", Sub::Who, who).await?;
+        if self.way.is_home() {
+            let who = json!({"kinds": [0, RELAYS, VANISH], "limit": RESIDENTS});
+            talk.open("who", Sub::Who, who).await?;
+        }
         let us: Vec<String> = wants.us.iter().map(PublicKey::to_hex).collect();
         if !us.is_empty() {
             let limit = self.cache.limits.page_events;
@@ -264,7 +259,7 @@ impl Link {
         let mut known = BTreeSet::new();
         let mut since = u64::MAX;
         for author in &authors {
-            match self.cache.synced_until(self.service.as_str(), author) {
+            match self.cache.synced_until(self.way.name(), author) {
                 Ok(Some(until)) => {
                     known.insert(*author);
                     since = since.min(until);
@@ -359,11 +354,13 @@ impl Link {
                 Some(Sub::Ask(..)) | None => Ok(()),
                 Some(_) => Err(Ended::Broken(reason)),
             },
+            Said::Taken(..) | Said::Challenge(_) => Ok(()),
         }
     }
 
     /// The stored events of a subscription have come.
     async fn ended(&self, talk: &mut Talk, id: &str) -> Result<(), Ended> {
+        self.way.answered();
         match talk.subs.get_mut(id) {
             Some(Sub::Ask(done, _)) => {
                 if let Some(done) = done.take() {
@@ -389,7 +386,7 @@ impl Link {
                 }
                 let noted = self
                     .cache
-                    .note_synced(self.service.as_str(), &authors, next.begun);
+                    .note_synced(self.way.name(), &authors, next.begun);
                 if let Err(error) = noted {
                     log::debug!("the feed: {error}");
                 }
@@ -448,7 +445,7 @@ impl Talk {
     }
 }
 
-/// What a relay says that a link listens to.
+/// What a relay says.
 pub enum Said {
     /// An event of a subscription; not checked.
     Event(String, Box<Event>),
@@ -456,24 +453,32 @@ pub enum Said {
     End(String),
     /// A subscription is over, and why.
     Closed(String, String),
+    /// Whether an event that was sent is taken, and why not.
+    Taken(String, bool, String),
+    /// What to sign to prove who one is (NIP-42).
+    Challenge(String),
 }
 
 impl Said {
-    /// Reads a message; `None` for what a link pays no attention to.
+    /// Reads a message; `None` for what nobody pays attention to.
     pub fn parse(text: &str) -> Option<Self> {
         let mut message: Vec<Value> = serde_json::from_str(text).ok()?;
         let id = message.get(1)?.as_str()?.to_owned();
         let rest = message.get_mut(2).map(Value::take);
+        let text =
+            |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
         match message[0].as_str()? {
             "EVENT" => {
                 let event = serde_json::from_value(rest?).ok()?;
                 Some(Self::Event(id, Box::new(event)))
             }
             "EOSE" => Some(Self::End(id)),
-            "CLOSED" => {
-                let reason = rest.as_ref().and_then(Value::as_str).unwrap_or_default();
-                Some(Self::Closed(id, reason.to_owned()))
+            "CLOSED" => Some(Self::Closed(id, text(rest.as_ref()))),
+            "OK" => {
+                let is_taken = rest?.as_bool()?;
+                Some(Self::Taken(id, is_taken, text(message.get(3))))
             }
+            "AUTH" => Some(Self::Challenge(id)),
             _ => None,
         }
     }

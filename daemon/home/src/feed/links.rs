@@ -1,5 +1,6 @@
-//! The links of a home: one to its own relay, which is read whole, and one to each home that the plan names. The plan is
-//! made again when somebody's list of people or relays is new, and every now and then, because homes come and go.
+//! The links of a home: one to its own relay, which is read whole, one to each home that the plan names, and one to each
+//! relay of the Internet that the owner lists. The plan is made again when somebody's list of people or relays is new, and
+//! every now and then, because homes come and go.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,8 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::cache::Cache;
 use super::link::{Ask, Link, Wants};
-use super::plan::plan;
+use super::plan::{elsewhere, plan};
+use super::way::{ToHome, Way};
 use crate::dialer::{Dialer, ServiceName};
 use crate::people::People;
 
@@ -23,6 +25,7 @@ const US: usize = 500;
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 struct Running {
+    is_home: bool,
     wants: watch::Sender<Arc<Wants>>,
     asks: mpsc::Sender<Ask>,
 }
@@ -31,16 +34,20 @@ struct Running {
 pub struct Links {
     dialer: Arc<dyn Dialer>,
     cache: Arc<Cache>,
-    running: Mutex<HashMap<ServiceName, Running>>,
+    /// Relays of the Internet.
+    listed: Vec<Arc<dyn Way>>,
+    /// By the name of the way.
+    running: Mutex<HashMap<String, Running>>,
     news: Arc<Notify>,
 }
 
 impl Links {
     /// None yet.
-    pub fn new(dialer: Arc<dyn Dialer>, cache: Arc<Cache>) -> Self {
+    pub fn new(dialer: Arc<dyn Dialer>, cache: Arc<Cache>, listed: Vec<Arc<dyn Way>>) -> Self {
         Self {
             dialer,
             cache,
+            listed,
             running: Mutex::default(),
             news: Arc::default(),
         }
@@ -85,31 +92,41 @@ impl Links {
             .collect();
         let (cache, home) = (Arc::clone(&self.cache), own.clone());
         let made = tokio::task::spawn_blocking(move || {
-            let followed = cache.all_followed()?;
-            Ok::<_, rusqlite::Error>(plan(&followed, &in_reach, Some(&home), cache.limits.links))
+            let mut followed = cache.all_followed()?;
+            let plan = plan(&followed, &in_reach, Some(&home), cache.limits.links);
+            followed.retain(|person| !cache.lives_here(&person.author));
+            Ok::<_, rusqlite::Error>((plan, elsewhere(&followed, &in_reach)))
         });
-        let plan = match made.await {
-            Ok(Ok(plan)) => plan,
+        let (plan, elsewhere) = match made.await {
+            Ok(Ok(made)) => made,
             Ok(Err(error)) => return log::warn!("nobody can be asked for posts: {error}"),
             Err(_) => return,
         };
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.retain(|home, _| home == own || plan.contains_key(home));
+        let to_home = |service: ServiceName| -> Arc<dyn Way> {
+            let dialer = Arc::clone(&self.dialer);
+            Arc::new(ToHome { dialer, service })
+        };
         let everything = Wants {
             all: true,
             ..Wants::default()
         };
-        let others = plan.into_iter().map(|(home, authors)| {
-            let us = us.clone();
-            let wants = Wants {
-                authors,
-                us,
-                all: false,
-            };
-            (home, wants)
-        });
-        for (home, wants) in others.chain([(own.clone(), everything)]) {
-            match running.get(&home) {
+        let mut needed = vec![(to_home(own.clone()), everything)];
+        let wants = |authors| Wants {
+            authors,
+            us: us.clone(),
+            all: false,
+        };
+        needed.extend(
+            plan.into_iter()
+                .map(|(home, authors)| (to_home(home), wants(authors))),
+        );
+        // Nobody lives here: there is nothing to ask the Internet for.
+        let listed = self.listed.iter().filter(|_| !us.is_empty());
+        needed.extend(listed.map(|way| (Arc::clone(way), wants(elsewhere.clone()))));
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|name, _| needed.iter().any(|(way, _)| way.name() == name));
+        for (way, wants) in needed {
+            match running.get(way.name()) {
                 Some(link) => {
                     link.wants.send_if_modified(|known| {
                         let is_new = **known != wants;
@@ -119,31 +136,37 @@ impl Links {
                         is_new
                     });
                 }
-                None => drop(running.insert(home.clone(), self.begin(home, wants))),
+                None => drop(running.insert(way.name().to_owned(), self.begin(way, wants))),
             }
         }
     }
 
-    fn begin(&self, service: ServiceName, wants: Wants) -> Running {
+    fn begin(&self, way: Arc<dyn Way>, wants: Wants) -> Running {
+        let is_home = way.is_home();
         let (wants, wanted) = watch::channel(Arc::new(wants));
         let (asks, asked) = mpsc::channel(ASKS);
         let link = Link {
-            dialer: Arc::clone(&self.dialer),
-            service,
+            way,
             cache: Arc::clone(&self.cache),
             wants: wanted,
             asks: asked,
             news: Arc::clone(&self.news),
         };
         tokio::spawn(link.run());
-        Running { wants, asks }
+        Running {
+            is_home,
+            wants,
+            asks,
+        }
     }
 
     /// Asks all homes that are listened to, and waits a moment for what they have.
     pub async fn ask(&self, filter: &Value) {
         let waiting: Vec<oneshot::Receiver<()>> = {
             let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-            let asked = running.values().filter_map(|link| {
+            // What somebody looks at is nothing that the Internet is told.
+            let asked = running.values().filter(|link| link.is_home);
+            let asked = asked.filter_map(|link| {
                 let (done, answer) = oneshot::channel();
                 let filter = filter.clone();
                 link.asks.try_send(Ask { filter, done }).ok()?;

@@ -6,7 +6,8 @@
 //! | `writing` | what people do: post, answer, react, follow |
 //! | `reading`, `view` | what they are shown |
 //! | `setting_up` | what tells others where people of this home are found |
-//! | `links`, `link` | one connection to each home that is listened to |
+//! | `links`, `link`, `way` | one connection to each home that is listened to |
+//! | `uplink` | relays of the Internet that the owner lists |
 //! | `plan` | whom to ask where |
 //! | `finding` | who is meant by a name |
 //! | `relay` | the way into the home's own relay |
@@ -23,7 +24,9 @@ mod reading;
 pub mod references;
 mod relay;
 mod setting_up;
+pub mod uplink;
 mod view;
+mod way;
 mod writing;
 
 use std::path::Path;
@@ -33,14 +36,15 @@ use nostr::event::Event;
 use nostr::key::{Keys, PublicKey};
 use tokio::sync::watch;
 
-use crate::config::{Clock, FeedLimits};
+use crate::config::{Clock, FeedLimits, UplinkConfig};
 use crate::dialer::{Dialer, ServiceName};
 use crate::error::HomeError;
 use crate::files;
 use crate::people::People;
-use cache::Cache;
+use cache::{Cache, LivesHere};
 use links::Links;
 use relay::OwnRelay;
+use uplink::{Supply, Uplink};
 
 pub use finding::read_names;
 pub use link::Said;
@@ -56,6 +60,7 @@ pub struct Feed {
     cache: Arc<Cache>,
     links: Links,
     relay: Option<OwnRelay>,
+    uplink: Option<Uplink>,
     keys: Keys,
     limits: FeedLimits,
     clock: Clock,
@@ -67,10 +72,11 @@ pub struct Feed {
 
 impl Feed {
     /// Opens the feed: its key is in the directory of the home, its cache beside it. `relay` is the home's own relay.
-    /// Blocks; needs no runtime.
+    /// `uplink` are those of the Internet. Blocks; needs no runtime.
     pub fn open(
         dir: &Path,
         relay: Option<ServiceName>,
+        uplink: &UplinkConfig,
         people: Arc<People>,
         dialer: Arc<dyn Dialer>,
         limits: FeedLimits,
@@ -79,21 +85,24 @@ impl Feed {
         let keys = open_key(&dir.join("feed.key"))?;
         let mut beside = dir.file_name().unwrap_or_default().to_owned();
         beside.push("-cache");
-        let accounts = Arc::clone(&people.accounts);
+        let beside = dir.with_file_name(beside);
         let cache = Arc::new(Cache::open(
-            &dir.with_file_name(beside),
+            &beside,
             limits.clone(),
             Arc::clone(&clock),
-            Arc::new(move |person| accounts.lives_here(person)),
+            lives_here(&people),
         )?);
+        let uplink = Uplink::open(uplink, &beside, &clock)?;
         let relay = relay.map(|service| OwnRelay {
             service,
             keys: keys.clone(),
             dialer: Arc::clone(&dialer),
             clock: Arc::clone(&clock),
         });
+        let listed = uplink.as_ref().map(Uplink::ways).unwrap_or_default();
         Ok(Self {
-            links: Links::new(Arc::clone(&dialer), Arc::clone(&cache)),
+            links: Links::new(Arc::clone(&dialer), Arc::clone(&cache), listed),
+            uplink,
             people,
             cache,
             relay,
@@ -109,6 +118,14 @@ impl Feed {
     /// Begins to listen. Once, in a runtime.
     pub fn resume(self: &Arc<Self>) {
         let Some(relay) = &self.relay else { return };
+        if let Some(uplink) = &self.uplink {
+            uplink.start(&Supply {
+                own: relay,
+                lives_here: lives_here(&self.people),
+                limits: &self.limits,
+                stop: &self.stop,
+            });
+        }
         let own = relay.service.clone();
         let feed = Arc::clone(self);
         let mut stop = self.stop.subscribe();
@@ -133,6 +150,9 @@ impl Feed {
     pub fn close(&self) {
         let _ = self.stop.send_replace(true);
         self.cache.close();
+        if let Some(uplink) = &self.uplink {
+            uplink.close();
+        }
     }
 
     /// Whether it is the key by which this home proves itself to its relay.
@@ -178,6 +198,11 @@ impl Feed {
         self.links.look();
         Ok(())
     }
+}
+
+fn lives_here(people: &People) -> LivesHere {
+    let accounts = Arc::clone(&people.accounts);
+    Arc::new(move |person| accounts.lives_here(person))
 }
 
 fn open_key(path: &Path) -> Result<Keys, HomeError> {

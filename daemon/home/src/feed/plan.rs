@@ -1,5 +1,6 @@
 //! Whom to ask where (NIP-65): each person that somebody here follows at the homes where they write. Where nobody knows
-//! that, all homes in reach are asked. Nothing outside of this network is.
+//! that, all homes in reach are asked. Relays of the Internet that the owner of this home lists are asked for whoever is
+//! at no home in reach; no other is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,6 +62,15 @@ pub fn plan(
         .collect()
 }
 
+/// Who is found at no home in reach.
+pub fn elsewhere(followed: &[Followed], in_reach: &BTreeSet<ServiceName>) -> BTreeSet<PublicKey> {
+    followed
+        .iter()
+        .filter(|person| !person.homes.iter().any(|home| in_reach.contains(home)))
+        .map(|person| person.author)
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +111,19 @@ mod tests {
             None,
             "this home asks itself otherwise"
         );
+    }
+
+    #[test]
+    fn relays_of_the_internet_are_asked_for_who_is_at_no_home_in_reach() {
+        let followed = [
+            somebody(1, &['a']),
+            somebody(2, &['b', 'c']),
+            somebody(3, &[]),
+            somebody(4, &['b']),
+        ];
+        let asked = elsewhere(&followed, &BTreeSet::from(['a', 'c'].map(home)));
+        let numbers: Vec<u8> = asked.iter().map(|author| author.as_bytes()[0]).collect();
+        assert_eq!(numbers, [3, 4]);
     }
 
     #[test]

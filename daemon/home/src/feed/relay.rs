@@ -9,13 +9,13 @@ use futures_util::{SinkExt, StreamExt};
 use nostr::event::Event;
 use nostr::key::Keys;
 use serde_json::{Value, json};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::references::address_of;
+use super::way::Socket;
 use crate::client::signed;
 use crate::config::Clock;
-use crate::dialer::{self, BoxStream, Dialer, ServiceName};
+use crate::dialer::{self, Dialer, ServiceName};
 
 /// Bytes of one message of the relay.
 pub const MESSAGE_BYTES: usize = 1 << 20;
@@ -25,15 +25,18 @@ const ANSWER: Duration = Duration::from_secs(15);
 const EVENTS: usize = 500;
 
 /// Why something did not get into the relay.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RelayError {
     /// It cannot be reached.
+    #[error("it cannot be reached: {0}")]
     Away(String),
     /// It does not take it: a word and a sentence (NIP-01).
+    #[error("it refuses: {0}")]
     Refused(String),
 }
 
 /// The way to the home's own relay.
+#[derive(Clone)]
 pub struct OwnRelay {
     /// Its name.
     pub service: ServiceName,
@@ -44,8 +47,6 @@ pub struct OwnRelay {
     /// The time.
     pub clock: Clock,
 }
-
-type Socket = WebSocketStream<BoxStream>;
 
 fn away(error: impl std::fmt::Display) -> RelayError {
     RelayError::Away(error.to_string())
@@ -102,7 +103,8 @@ impl OwnRelay {
         }
     }
 
-    async fn open(&self) -> Result<Socket, RelayError> {
+    /// A connection, as nobody in particular.
+    pub async fn open(&self) -> Result<Socket, RelayError> {
         dialer::websocket(&*self.dialer, &self.service, MESSAGE_BYTES)
             .await
             .map_err(away)
@@ -122,12 +124,14 @@ impl OwnRelay {
     }
 }
 
-async fn send(socket: &mut Socket, message: Value) -> Result<(), RelayError> {
+/// Sends a message to the relay.
+pub async fn send(socket: &mut Socket, message: Value) -> Result<(), RelayError> {
     let sent = socket.send(Message::Text(message.to_string().into())).await;
     sent.map_err(away)
 }
 
-async fn next(socket: &mut Socket) -> Result<Value, RelayError> {
+/// The next message of the relay.
+pub async fn next(socket: &mut Socket) -> Result<Value, RelayError> {
     loop {
         match socket.next().await {
             Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).map_err(away),

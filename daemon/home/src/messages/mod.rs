@@ -22,7 +22,7 @@ pub mod inner;
 pub mod lines;
 pub mod mailbox;
 pub mod record;
-mod sync;
+pub mod sync;
 pub mod view;
 pub mod wraps;
 

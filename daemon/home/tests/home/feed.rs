@@ -380,7 +380,8 @@ async fn who_keeps_the_key_elsewhere_hands_in_what_is_signed() {
     );
 }
 
-async fn with_own_key<'a>(home: &'a Household, keys: &Keys, name: &str) -> Person<'a> {
+/// Somebody who keeps their key in an app of their own.
+pub async fn with_own_key<'a>(home: &'a Household, keys: &Keys, name: &str) -> Person<'a> {
     let body = json!({"name": name, "session": "bearer"}).to_string();
     let url = "http://localhost/api/1/session/key";
     let hash = ring::digest::digest(&ring::digest::SHA256, body.as_bytes());
@@ -411,7 +412,8 @@ async fn with_own_key<'a>(home: &'a Household, keys: &Keys, name: &str) -> Perso
     .await
 }
 
-fn sign(keys: &Keys, kind: u64, tags: &Value, content: &str) -> Value {
+/// An event of now.
+pub fn sign(keys: &Keys, kind: u64, tags: &Value, content: &str) -> Value {
     use nostr::event::{Kind, SignEvent, Tag, UnsignedEvent};
     let tags: Vec<Vec<String>> = serde_json::from_value(tags.clone()).unwrap();
     let tags = tags.into_iter().map(|tag| Tag::parse(tag).unwrap());

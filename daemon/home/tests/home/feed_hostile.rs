@@ -17,7 +17,7 @@ fn now() -> u64 {
     Timestamp::now().as_secs()
 }
 
-fn event(keys: &Keys, kind: u16, at: u64, tags: &[&[&str]], content: &str) -> Event {
+pub fn event(keys: &Keys, kind: u16, at: u64, tags: &[&[&str]], content: &str) -> Event {
     let tags = tags
         .iter()
         .map(|tag| Tag::parse(tag.iter().copied()).unwrap());

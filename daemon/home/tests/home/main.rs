@@ -11,3 +11,5 @@ mod pages;
 mod programs;
 mod released;
 mod signer;
+#[cfg(feature = "uplink")]
+mod uplink;

@@ -76,6 +76,7 @@ async fn an_account_that_a_newer_program_wrote_is_refused_and_stays_as_it_is() {
         name: "a".into(),
         host_names: Vec::new(),
         relay: None,
+        uplink: Default::default(),
         limits: limits(),
     };
     let dialer: Arc<dyn Dialer> = wire;

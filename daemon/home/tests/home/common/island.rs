@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use tokio::io::DuplexStream;
 use tokio::sync::watch;
 use warren_home::{
-    BoxFuture, BoxStream, Dialer, FeedLimits, Home, HomeConfig, Limits, ServiceListing, ServiceName,
+    BoxFuture, BoxStream, Dialer, FeedLimits, Home, HomeConfig, Limits, ServiceListing,
+    ServiceName, UplinkConfig,
 };
 use warren_space::{Residents, Space, SpaceConfig};
 
@@ -167,6 +168,7 @@ pub struct Household {
     dir: PathBuf,
     net: Arc<Net>,
     limits: Limits,
+    uplink: UplinkConfig,
 }
 
 /// What a feed takes here: it looks often and tries again soon, because here that costs nothing.
@@ -187,6 +189,17 @@ impl Household {
     }
 
     pub async fn open_with(dir: &Path, net: &Arc<Net>, letter: char, limits: Limits) -> Self {
+        Self::open_listing(dir, net, letter, limits, UplinkConfig::default()).await
+    }
+
+    /// One whose owner lists relays of the Internet.
+    pub async fn open_listing(
+        dir: &Path,
+        net: &Arc<Net>,
+        letter: char,
+        limits: Limits,
+        uplink: UplinkConfig,
+    ) -> Self {
         let tenants = Arc::new(Tenants::default());
         let config = SpaceConfig {
             stores: warren_space::stores::Stores::default(),
@@ -209,6 +222,7 @@ impl Household {
             name: format!("home {letter}"),
             host_names: Vec::new(),
             relay: ServiceName::parse(&service(letter)),
+            uplink: uplink.clone(),
             limits: limits.clone(),
         };
         let way = Way {
@@ -225,6 +239,7 @@ impl Household {
             dir: dir.to_owned(),
             net: Arc::clone(net),
             limits,
+            uplink,
         }
     }
 
@@ -235,8 +250,9 @@ impl Household {
 
     /// Ends, as a daemon does, and begins anew with what is on the disk.
     pub async fn restart(self) -> Self {
+        let uplink = self.uplink.clone();
         let (dir, net, limits, letter) = self.stop();
-        Self::open_with(&dir, &net, letter, limits).await
+        Self::open_listing(&dir, &net, letter, limits, uplink).await
     }
 
     /// Ends.

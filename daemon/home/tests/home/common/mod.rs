@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, missing_debug_implementations)]
 
 pub mod app;
+#[cfg(feature = "uplink")]
+pub mod foreign;
 pub mod http;
 pub mod island;
 pub mod town;
@@ -139,6 +141,7 @@ impl TestHome {
             name: name.into(),
             host_names: vec!["warren.lan".into()],
             relay: None,
+            uplink: Default::default(),
             limits,
         };
         Self::open_config(config, Arc::clone(wire) as Arc<dyn Dialer>).await

@@ -138,6 +138,7 @@ pub async fn home_at(
         name: "home".into(),
         host_names: Vec::new(),
         relay: relay.map(|letter| ServiceName::parse(&service(letter)).unwrap()),
+        uplink: Default::default(),
         limits,
     };
     TestHome::open_config(config, Arc::clone(roads) as Arc<dyn Dialer>).await
