@@ -454,8 +454,10 @@ pub enum Said {
     /// A subscription is over, and why.
     Closed(String, String),
     /// Whether an event that was sent is taken, and why not.
+    #[cfg_attr(not(feature = "uplink"), allow(dead_code))] // homes are only read
     Taken(String, bool, String),
     /// What to sign to prove who one is (NIP-42).
+    #[cfg_attr(not(feature = "uplink"), allow(dead_code))] // homes are only read
     Challenge(String),
 }
 

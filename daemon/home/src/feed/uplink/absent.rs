@@ -16,6 +16,7 @@ use crate::feed::way::Way;
 pub struct Uplink(Infallible);
 
 /// What nobody is given.
+#[allow(dead_code)] // its fields are for `outlet`
 pub struct Supply<'a> {
     /// As in `outlet`.
     pub own: &'a OwnRelay,
