@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import unittest
 from datetime import timedelta
 
@@ -128,4 +129,8 @@ class Space(unittest.IsolatedAsyncioTestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    outcome = unittest.main(verbosity=2, exit=False).result
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The library's threads may still call Python while it takes itself down, and crash it: the tests alone decide.
+    os._exit(0 if outcome.wasSuccessful() and outcome.testsRun else 1)

@@ -104,6 +104,9 @@ fn run() -> Result<ExitCode, Failure> {
         ["pair"] => println!("{}", pair::run()?),
         ["with-neighbourhood", ref program @ ..] if !program.is_empty() => {
             let status = neighbourhood::with(program)?;
+            if status.code().is_none() {
+                eprintln!("{}: {status}", program[0]); // killed: it could not say so itself
+            }
             return Ok(status
                 .code()
                 .and_then(|c| u8::try_from(c).ok())
