@@ -201,7 +201,7 @@ pub fn sessions(bytes: &[u8]) {
                 let of = way.identities[1 - to].address();
                 way.tables[to].request_descriptor(way.now, of);
             }
-            10 => way.tables[to].set_descriptor(input.sized().to_vec()),
+            10 => way.tables[to].set_descriptor(way.now, input.sized().to_vec()),
             11 | 12 => {
                 way.send(to, input.sized());
             }
