@@ -123,18 +123,7 @@ pub fn export(socket: &Path, space: &str, file: &Path) -> Result<Summary, Daemon
     let papers = source::papers(socket, space)?;
     let mut half = file.as_os_str().to_owned();
     half.push(".new");
-    let half = Unfinished(PathBuf::from(half));
-    // What an earlier run left may belong to somebody else, be open to others, or lead elsewhere.
-    match std::fs::remove_file(&half.0) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
-    let out = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&half.0)
-        .map_err(failed)?;
+    let (half, out) = Unfinished::create(PathBuf::from(half)).map_err(failed)?;
     let mut writer = Writer {
         tar: Builder::new(BufWriter::new(out)),
         hash: blake3::Hasher::new(),
@@ -203,6 +192,24 @@ pub fn export(socket: &Path, space: &str, file: &Path) -> Result<Summary, Daemon
 
 /// A file that goes away unless it got its name.
 pub(super) struct Unfinished(pub PathBuf);
+
+impl Unfinished {
+    /// A new one, for its owner's eyes alone.
+    pub(super) fn create(path: PathBuf) -> io::Result<(Self, File)> {
+        let half = Self(path);
+        // What an earlier run left may belong to somebody else, be open to others, or lead elsewhere.
+        match std::fs::remove_file(&half.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let out = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&half.0)?;
+        Ok((half, out))
+    }
+}
 
 impl Drop for Unfinished {
     fn drop(&mut self) {

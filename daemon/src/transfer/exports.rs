@@ -4,9 +4,8 @@
 //!
 //! A file is called `ID-DATE.jsonl`, with the date as `2026-01-31T235959Z`, and has its name only when all of it is on disk.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::archive::Unfinished;
@@ -120,18 +119,8 @@ fn make(socket: &Path, export: &Export, now: u64) -> Result<Option<(PathBuf, u64
         return Ok(None);
     }
     let file = dir.join(&new);
-    let half = Unfinished(dir.join(format!("{}.jsonl.new", space.id)));
-    // What an earlier run left may belong to somebody else, be open to others, or lead elsewhere.
-    match fs::remove_file(&half.0) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
-    let out = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&half.0)
-        .map_err(failed)?;
+    let half = dir.join(format!("{}.jsonl.new", space.id));
+    let (half, out) = Unfinished::create(half).map_err(failed)?;
     let mut out = BufWriter::new(out);
     let mut events = 0;
     source::events(socket, &space.id, |part| {

@@ -113,6 +113,11 @@ impl Accounts {
         })
     }
 
+    /// Only one writes at a time.
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,7 +142,7 @@ impl Accounts {
         id: &AccountId,
         change: impl FnOnce(&mut Account) -> Result<T, AccountError>,
     ) -> Result<T, AccountError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.writing();
         let mut account = self.account(id).ok_or(AccountError::LoggedOut)?;
         let before = account.clone();
         let done = change(&mut account)?;
@@ -190,7 +195,7 @@ impl Accounts {
         pace.take(&mut due, Instant::now())
             .map_err(AccountError::wait)?;
         drop(due);
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.writing();
         {
             let state = self.state();
             if state.len() >= self.limits.accounts {
@@ -329,10 +334,7 @@ impl Accounts {
     pub async fn keep_dates(self: &Arc<Self>, id: &AccountId) -> Result<(), AccountError> {
         let (accounts, id) = (Arc::clone(self), id.clone());
         blocking(move || {
-            let _writing = accounts
-                .writing
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let _writing = accounts.writing();
             accounts
                 .account(&id)
                 .map_or(Ok(()), |account| accounts.write(&account))
@@ -400,17 +402,12 @@ impl Accounts {
     pub fn keys(&self, id: &AccountId) -> Option<Keys> {
         self.state().keys(id)
     }
-}
 
-impl Accounts {
     /// Removes an account for good. Whoever calls has asked for its passphrase.
     pub async fn delete(self: &Arc<Self>, id: &AccountId) -> Result<(), AccountError> {
         let (accounts, id) = (Arc::clone(self), id.clone());
         blocking(move || {
-            let _writing = accounts
-                .writing
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let _writing = accounts.writing();
             let path = accounts.path(&id);
             files::remove(&path).map_err(files::failed("remove", &path))?;
             accounts.state().remove(&id);

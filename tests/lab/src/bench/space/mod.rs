@@ -126,8 +126,7 @@ fn beside_peers(report: Report, plan: &Plan, data: &Data) -> Result<()> {
         }
     }
     let mut measured = Vec::new();
-    for relay in std::mem::take(&mut relays) {
-        let mut relay = relay;
+    for mut relay in std::mem::take(&mut relays) {
         report.progress(&format!("{}: loads", relay.name));
         let mut values = Measured::new();
         let result = measure(plan, &lab, &mut relay, &mut values);
