@@ -121,8 +121,8 @@ LAB_TOOLS=(ip:iproute2 nft:nftables ethtool:ethtool ping:iputils-ping iperf3:ipe
 RIVALS=$CARGO_TARGET_DIR/rivals
 need_rivals() {
     local package
-    for package in yggdrasil babeld; do
-        [ -x "$RIVALS/usr/sbin/$package" ] || [ -x "$RIVALS/usr/bin/$package" ] && continue
+    for package in yggdrasil babeld libb2-1; do # babeld needs the last
+        [ -d "$RIVALS/usr/share/doc/$package" ] && continue
         say "fetching $package to compare with"
         mkdir -p "$RIVALS"
         (
@@ -132,6 +132,8 @@ need_rivals() {
         ) || say "$package cannot be had here: its figures will be missing"
     done
     export PATH=$RIVALS/usr/sbin:$RIVALS/usr/bin:$PATH
+    LD_LIBRARY_PATH=$(printf '%s:' "$RIVALS"/usr/lib/*-linux-gnu)${LD_LIBRARY_PATH:-}
+    export LD_LIBRARY_PATH
 }
 
 # The servers that spaces can keep messages and files on, for tests: PostgreSQL from Debian, and an S3 store (moto, from

@@ -149,7 +149,7 @@ impl Listener {
         self.outbox.push(wire::eose(id, completeness));
         for event in subscription.held.take().unwrap_or_default() {
             if !sent.contains(&event.event.id) {
-                self.outbox.push(wire::event(id, &json(&event)));
+                self.outbox.push(wire::event_of(id, &event.event));
             }
         }
     }

@@ -1,6 +1,8 @@
-//! The three threads of a space, through which all blocking work goes: one checks what comes in, one writes it in
-//! batches, one reads. A batch is what came in while the one before was made safe, so it grows by itself under load.
+//! The four threads of a space, through which all blocking work goes: one checks what comes in, one writes it in batches,
+//! one reads, one keeps the store in order meanwhile. A batch is what came in while the one before was made
+//! safe, so it grows by itself under load.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -17,6 +19,7 @@ use crate::ingest::{self, Act, Batch, HookPost, Pace, Stop};
 use crate::management;
 use crate::presence;
 use crate::record::ChannelId;
+use crate::store::Upkeep;
 use crate::vanish::{self, Vanish};
 use crate::wire;
 
@@ -24,6 +27,8 @@ use crate::wire;
 const STACK: usize = 512 * 1024;
 /// Events of one batch.
 const BATCH: usize = 512;
+/// How long memory waits for the next question.
+const REST: Duration = Duration::from_secs(2);
 /// How long the newest events may wait for the index when nothing else happens.
 const QUIET: Duration = Duration::from_secs(60);
 /// How often expired events are looked for.
@@ -138,6 +143,7 @@ pub struct Pipeline {
     check: Sender<Option<Submission>>,
     write: Sender<Option<Work>>,
     read: Sender<Option<Task>>,
+    tidy: Sender<Option<Tidy>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -147,24 +153,33 @@ impl Pipeline {
         let (check, checks) = mpsc::channel();
         let (write, writes) = mpsc::channel();
         let (read, reads) = mpsc::channel();
+        let (tidy, tidies) = mpsc::channel();
+        let due = Arc::new(AtomicBool::new(false));
+        let _ = tidy.send(Some(Tidy::Now)); // what the store knows only after its first upkeep
         let threads = vec![
             spawn("space-check", {
                 let (core, write) = (Arc::clone(core), write.clone());
                 move || check_all(&core, &checks, &write)
             })?,
             spawn("space-write", {
-                let (core, read) = (Arc::clone(core), read.clone());
-                move || Writer::new(&core).run(&writes, &read)
+                let (core, tidy) = (Arc::clone(core), tidy.clone());
+                let due = Arc::clone(&due);
+                move || Writer::new(&core, tidy, due).run(&writes)
             })?,
             spawn("space-read", {
                 let core = Arc::clone(core);
                 move || read_all(&core, &reads)
+            })?,
+            spawn("space-tidy", {
+                let core = Arc::clone(core);
+                move || tidy_all(&core, &tidies, &due)
             })?,
         ];
         Ok(Self {
             check,
             write,
             read,
+            tidy,
             threads: Mutex::new(threads),
         })
     }
@@ -232,6 +247,8 @@ impl Pipeline {
         join();
         let _ = self.read.send(None);
         join();
+        let _ = self.tidy.send(None);
+        join();
     }
 }
 
@@ -258,8 +275,50 @@ fn check_all(core: &Core, checks: &Receiver<Option<Submission>>, write: &Sender<
 }
 
 fn read_all(core: &Core, reads: &Receiver<Option<Task>>) {
-    while let Ok(Some(task)) = reads.recv() {
-        task(core);
+    let mut wait = HOUR;
+    loop {
+        match reads.recv_timeout(wait) {
+            Ok(Some(task)) => {
+                task(core);
+                wait = REST;
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                core.store.rest();
+                wait = HOUR;
+            }
+            Ok(None) | Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// When the store is put in order.
+enum Tidy {
+    /// Now.
+    Now,
+    /// If it is still due.
+    WhenDue,
+}
+
+fn tidy_all(core: &Core, tidies: &Receiver<Option<Tidy>>, due: &AtomicBool) {
+    while let Ok(Some(tidy)) = tidies.recv() {
+        match tidy {
+            Tidy::Now => {
+                maintain(core);
+                core.store.rest();
+            }
+            Tidy::WhenDue => {
+                due.store(false, Ordering::Relaxed); // before looking: what comes after it is asked for again
+                if core.store.upkeep() != Upkeep::Little {
+                    maintain(core);
+                }
+            }
+        }
+    }
+}
+
+fn maintain(core: &Core) {
+    if let Err(error) = core.store.maintain() {
+        log::error!("the index cannot be brought up to date: {error}");
     }
 }
 
@@ -268,26 +327,29 @@ struct Writer<'a> {
     pace: Pace,
     /// Whether events wait for the index.
     is_behind: bool,
-    upkeep_asked: bool,
+    tidy: Sender<Option<Tidy>>,
+    /// Whether the store's upkeep was asked for and has not begun.
+    due: Arc<AtomicBool>,
 }
 
 impl<'a> Writer<'a> {
-    fn new(core: &'a Arc<Core>) -> Self {
+    fn new(core: &'a Arc<Core>, tidy: Sender<Option<Tidy>>, due: Arc<AtomicBool>) -> Self {
         Self {
             core,
             pace: Pace::new(&core.config.limits),
             is_behind: true,
-            upkeep_asked: false,
+            tidy,
+            due,
         }
     }
 
-    fn run(&mut self, writes: &Receiver<Option<Work>>, read: &Sender<Option<Task>>) {
+    fn run(&mut self, writes: &Receiver<Option<Work>>) {
         loop {
             let wait = if self.is_behind { QUIET } else { HOUR };
             let mut next = match writes.recv_timeout(wait) {
                 Ok(Some(work)) => Some(work),
                 Err(RecvTimeoutError::Timeout) => {
-                    self.when_quiet(read);
+                    self.when_quiet();
                     continue;
                 }
                 Ok(None) | Err(RecvTimeoutError::Disconnected) => return,
@@ -311,9 +373,7 @@ impl<'a> Writer<'a> {
                 }
             }
             self.store(batch, waiting);
-            if self.core.store.needs_maintenance() && !self.upkeep_asked {
-                self.ask_for_upkeep(read);
-            }
+            self.see_to_upkeep();
             if stop {
                 return;
             }
@@ -378,7 +438,6 @@ impl<'a> Writer<'a> {
                 _ => {}
             }
         }
-        self.upkeep_asked = false;
         let before = core.groups();
         if batch.is_changed {
             let deleted: Vec<ChannelId> = batch
@@ -426,19 +485,20 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn ask_for_upkeep(&mut self, read: &Sender<Option<Task>>) {
-        self.upkeep_asked = true;
-        let task: Task = Box::new(|core| {
-            if let Err(error) = core.store.maintain() {
-                log::error!("the index cannot be brought up to date: {error}");
+    fn see_to_upkeep(&self) {
+        match self.core.store.upkeep() {
+            Upkeep::Little => {}
+            Upkeep::Due => {
+                if !self.due.swap(true, Ordering::Relaxed) {
+                    let _ = self.tidy.send(Some(Tidy::WhenDue));
+                }
             }
-        });
-        let _ = read.send(Some(task));
+            Upkeep::Overdue => maintain(self.core),
+        }
     }
 
-    fn when_quiet(&mut self, read: &Sender<Option<Task>>) {
-        self.ask_for_upkeep(read);
-        self.upkeep_asked = false;
+    fn when_quiet(&mut self) {
+        let _ = self.tidy.send(Some(Tidy::Now));
         self.is_behind = false;
         let expired = self
             .core

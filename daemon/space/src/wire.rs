@@ -210,6 +210,18 @@ pub fn event(id: &SubscriptionId, event_json: &str) -> String {
     format!("[\"EVENT\",{},{event_json}]", quoted(id.as_str()))
 }
 
+/// The same from the event, written once.
+pub fn event_of(id: &SubscriptionId, event: &Event) -> String {
+    const MOST_WITHOUT_CONTENT: usize = 512; // of most events: others make it longer
+    let mut message = Vec::with_capacity(MOST_WITHOUT_CONTENT + event.content.len());
+    message.extend_from_slice(b"[\"EVENT\",");
+    message.extend_from_slice(quoted(id.as_str()).as_bytes());
+    message.push(b',');
+    let _ = serde_json::to_writer(&mut message, event); // memory takes all
+    message.push(b']');
+    String::from_utf8(message).unwrap_or_default() // JSON is UTF-8
+}
+
 /// `["OK", event id, accepted, reason]`.
 pub fn ok(id: &EventId, accepted: bool, reason: &str) -> String {
     format!("[\"OK\",\"{id}\",{accepted},{}]", quoted(reason))

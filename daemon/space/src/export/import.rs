@@ -15,7 +15,7 @@ use crate::ingest::{self, told_channel};
 use crate::keyfile;
 use crate::record::{ChannelId, StoredEvent};
 use crate::space;
-use crate::store::StoreError;
+use crate::store::{StoreError, Upkeep};
 
 /// Events that are made safe at once, and bytes after which they are.
 const BATCH_EVENTS: usize = 512;
@@ -149,7 +149,7 @@ impl Importer {
             self.batch.clear();
             self.bytes = 0;
             self.ids.clear();
-            if self.core.store.needs_maintenance() {
+            if self.core.store.upkeep() != Upkeep::Little {
                 self.core.store.maintain()?;
             }
         }

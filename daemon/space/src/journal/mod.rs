@@ -19,7 +19,7 @@ use segment::{
 /// Bytes after which a new segment is begun. An erasure writes one segment anew, so this bounds its cost.
 const SEGMENT_BYTES: u32 = 1 << 20;
 /// Files kept open for reading.
-const OPEN_FILES: usize = 8;
+const OPEN_FILES: usize = 24;
 /// What one read fetches, in the hope that the whole record is in it.
 const READ_AHEAD: u32 = 1024;
 
@@ -58,15 +58,16 @@ pub struct Appended {
     pub events_end: Position,
 }
 
-/// Segments on a disk.
+/// Segments on a disk. Order of locks: `writer`, then `segments` or `files`.
 pub struct Journal {
     disk: Arc<dyn Disk>,
     writer: Mutex<Writer>,
+    /// What is safe. Apart from the writer, who is mostly waiting for the disk: nobody who reads waits with it.
+    segments: Mutex<BTreeMap<u32, Segment>>,
     files: Mutex<Vec<(u32, Arc<dyn DiskFile>)>>,
 }
 
 struct Writer {
-    segments: BTreeMap<u32, Segment>,
     active: Option<Active>,
     next: u32,
     buffer: Vec<u8>,
@@ -155,7 +156,6 @@ impl Journal {
             disk.sync_names()?;
         }
         let writer = Writer {
-            segments,
             active: None,
             next: last + 1,
             buffer: Vec::new(),
@@ -163,6 +163,7 @@ impl Journal {
         let journal = Self {
             disk,
             writer: Mutex::new(writer),
+            segments: Mutex::new(segments),
             files: Mutex::new(Vec::new()),
         };
         journal.cut_torn_tail(durable)?;
@@ -171,7 +172,8 @@ impl Journal {
 
     fn cut_torn_tail(&self, durable: Position) -> io::Result<()> {
         let mut writer = self.writer();
-        let Some((&number, &segment)) = writer.segments.last_key_value() else {
+        let last = self.safe().last_key_value().map(|(n, s)| (*n, *s));
+        let Some((number, segment)) = last else {
             return Ok(());
         };
         let file = self.disk.open(&file_name(number))?;
@@ -194,13 +196,11 @@ impl Journal {
             );
             file.set_len(whole.into())?;
             file.sync()?;
-            writer.segments.insert(
-                number,
-                Segment {
-                    length: whole,
-                    ..segment
-                },
-            );
+            let cut = Segment {
+                length: whole,
+                ..segment
+            };
+            self.safe().insert(number, cut);
         }
         if whole < SEGMENT_BYTES {
             writer.active = Some(Active { number, file });
@@ -212,10 +212,18 @@ impl Journal {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn safe(&self) -> MutexGuard<'_, BTreeMap<u32, Segment>> {
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn segment(&self, number: u32) -> io::Result<Segment> {
+        let segment = self.safe().get(&number).copied();
+        segment.ok_or_else(|| invalid("the segment is unknown"))
+    }
+
     /// Bytes of all segments.
     pub fn bytes(&self) -> u64 {
-        self.writer()
-            .segments
+        self.safe()
             .values()
             .map(|segment| u64::from(segment.length))
             .sum()
@@ -223,8 +231,7 @@ impl Journal {
 
     /// The number, generation and length of each segment.
     pub fn segments(&self) -> Vec<(u32, u32, u32)> {
-        self.writer()
-            .segments
+        self.safe()
             .iter()
             .map(|(number, segment)| (*number, segment.generation, segment.length))
             .collect()
@@ -232,7 +239,12 @@ impl Journal {
 
     /// Where the next record goes, or a place no record lies behind.
     pub fn end(&self) -> Position {
-        self.writer().end()
+        self.safe()
+            .last_key_value()
+            .map_or(Position::START, |(number, segment)| Position {
+                segment: *number,
+                offset: segment.length,
+            })
     }
 
     /// Appends events, then the erasure (if not empty), and returns when all of it is safe from a loss of power.
@@ -246,21 +258,16 @@ impl Journal {
         let writer = &mut *writer;
         writer.buffer.clear();
         if let Some(active) = &writer.active
-            && writer
-                .segments
-                .get(&active.number)
-                .is_none_or(|segment| segment.length >= SEGMENT_BYTES)
+            && self
+                .segment(active.number)
+                .map_or(true, |segment| segment.length >= SEGMENT_BYTES)
         {
             writer.active = None;
         }
         let fresh = writer.active.is_none();
         let (number, generation, start) = match &writer.active {
             Some(active) => {
-                let segment = writer
-                    .segments
-                    .get(&active.number)
-                    .copied()
-                    .ok_or_else(|| invalid("the segment is unknown"))?;
+                let segment = self.segment(active.number)?;
                 (active.number, segment.generation, segment.length)
             }
             None => (writer.next, 0, 0),
@@ -322,13 +329,11 @@ impl Journal {
         }
         writer.active = Some(active);
         writer.next = writer.next.max(number + 1);
-        writer.segments.insert(
-            number,
-            Segment {
-                generation,
-                length: end.offset,
-            },
-        );
+        let grown = Segment {
+            generation,
+            length: end.offset,
+        };
+        self.safe().insert(number, grown);
         writer.buffer.shrink_to(64 * 1024);
         Ok(Appended {
             events: written,
@@ -394,11 +399,7 @@ impl Journal {
     /// The payload of the record at `position`.
     pub fn read(&self, position: Position) -> io::Result<Vec<u8>> {
         let file = self.file(position.segment)?;
-        let length = self
-            .writer()
-            .segments
-            .get(&position.segment)
-            .map_or(0, |segment| segment.length);
+        let length = self.segment(position.segment)?.length;
         let ahead = length.saturating_sub(position.offset).min(READ_AHEAD);
         let mut bytes = vec![0; ahead as usize];
         file.read_at(&mut bytes, position.offset.into())?;
@@ -428,11 +429,7 @@ impl Journal {
         keep: impl Fn(Position, &EventId) -> bool,
     ) -> io::Result<(u32, Vec<(EventId, Written)>)> {
         let mut writer = self.writer();
-        let segment = writer
-            .segments
-            .get(&number)
-            .copied()
-            .ok_or_else(|| invalid("the segment is unknown"))?;
+        let segment = self.segment(number)?;
         if writer
             .active
             .as_ref()
@@ -489,13 +486,11 @@ impl Journal {
         self.disk.rename(&new_name, &name)?;
         self.disk.sync_names()?;
         self.files().retain(|(open, _)| *open != number);
-        writer.segments.insert(
-            number,
-            Segment {
-                generation,
-                length: out.len() as u32,
-            },
-        );
+        let rewritten = Segment {
+            generation,
+            length: out.len() as u32,
+        };
+        self.safe().insert(number, rewritten);
         Ok((generation, stayed))
     }
 
@@ -518,15 +513,6 @@ impl Journal {
 }
 
 impl Writer {
-    fn end(&self) -> Position {
-        self.segments
-            .last_key_value()
-            .map_or(Position::START, |(number, segment)| Position {
-                segment: *number,
-                offset: segment.length,
-            })
-    }
-
     /// After a failed append: cuts off what may have been written. A file whose end is not known is not written again.
     fn give_up(&mut self, active: Active, start: u32, fresh: bool, disk: &dyn Disk) {
         if fresh {

@@ -7,7 +7,6 @@ use nostr::event::EventId;
 use nostr::filter::Filter;
 
 use super::{Asker, Step};
-use crate::fanout::json;
 use crate::wire::{self, Completeness, SubscriptionId};
 
 /// Ids of stored events that a subscription remembers, so that it does not get the newest twice.
@@ -75,7 +74,7 @@ impl Answer {
                     if sent.newest.len() < NEWEST {
                         sent.newest.push(id);
                     }
-                    outbox.push(wire::event(&self.id, &json(&event)));
+                    outbox.push(wire::event_of(&self.id, &event.event));
                 }
                 wanted -= 1;
             }

@@ -14,8 +14,9 @@ use nostr::filter::Filter;
 
 use super::index::{Index, number};
 use super::index_search::Found;
+use super::known::Ids;
 use super::tail::{FULL_EVENTS, Tail, Waiting, address, answers, newer};
-use super::{Appended, Cursor, Page, Query, Stats, Store, StoreError, Walked};
+use super::{Appended, Cursor, Page, Query, Stats, Store, StoreError, Upkeep, Walked};
 use crate::disk::Disk;
 use crate::journal::segment::RecordKind;
 use crate::journal::{Journal, Position};
@@ -32,6 +33,7 @@ pub struct EmbeddedStore {
     index: Mutex<Index>,
     /// See [`EmbeddedStore::index`].
     turn: Mutex<()>,
+    ids: Arc<Ids>,
     tail: RwLock<Tail>,
     /// Kinds of which an event is here, or once was: of others nothing has to be looked up.
     kinds: RwLock<HashSet<u16>>,
@@ -86,6 +88,7 @@ impl EmbeddedStore {
         }
         let store = Self {
             journal,
+            ids: index.ids(),
             index: Mutex::new(index),
             turn: Mutex::default(),
             tail: RwLock::default(),
@@ -381,6 +384,9 @@ impl Store for EmbeddedStore {
             return Ok(None);
         }
         drop(tail);
+        if !self.ids.may_have(number(id.as_bytes())) {
+            return Ok(None);
+        }
         let places = self.index().find(id);
         for position in self.heed(places)? {
             let event = self.load(position)?;
@@ -507,11 +513,7 @@ impl Store for EmbeddedStore {
     }
 
     fn has_prefix(&self, channel: &ChannelId, prefix: [u8; 4]) -> Result<bool, StoreError> {
-        let here = |event: &StoredEvent| {
-            event.channel.as_ref() == Some(channel)
-                && event.event.id.as_bytes().starts_with(&prefix)
-        };
-        if self.tail().in_order().any(here) {
+        if self.tail().has_prefix(channel, prefix) {
             return Ok(true);
         }
         let found = self.index().has_prefix(channel, prefix);
@@ -555,11 +557,16 @@ impl Store for EmbeddedStore {
     fn maintain(&self) -> Result<(), StoreError> {
         let _upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
         self.flush()?;
+        self.gather_ids()?;
         self.compact()
     }
 
-    fn needs_maintenance(&self) -> bool {
-        self.tail().is_full()
+    fn rest(&self) {
+        self.index().rest();
+    }
+
+    fn upkeep(&self) -> Upkeep {
+        self.tail().upkeep()
     }
 
     fn stats(&self) -> Stats {

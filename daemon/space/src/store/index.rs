@@ -4,15 +4,19 @@
 
 mod filling;
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use nostr::event::{Event, EventId};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::Query;
 use super::index_search::{self, Found, Pending};
 use super::index_sql::{COLUMNS, Plan};
+use super::known::Ids;
 use super::tail::first_eight;
 use crate::journal::{Position, Written};
 use crate::record::{ChannelId, StoredEvent};
@@ -45,10 +49,17 @@ CREATE TABLE replaced (address8 INTEGER NOT NULL, segment INTEGER NOT NULL, offs
   PRIMARY KEY (address8, segment, offset)) WITHOUT ROWID;
 ";
 
-/// Memory for pages, in KiB, as SQLite wants it: negative.
+/// Memory for pages while nobody asks, in KiB, as SQLite wants it: negative.
 const CACHE: i32 = -512;
-/// The same while events are added: with less, pages are written to make room for others, and written again.
-const FILLING_CACHE: i32 = -4096;
+/// The same from a filling or [`BUSY`] questions on until [`Index::rest`]. With less, filling writes pages to make room for
+/// others, and writes them again.
+const BUSY_CACHE: i32 = -4096;
+const BUSY: u32 = 64;
+/// Pages of the write-ahead log before they go to their places, at least and at most. A page that changes again before that
+/// is written once less.
+const LOG_PAGES: (u32, u32) = (1000, 8000);
+/// Pages of the log for each segment of the journal: the log becomes no longer than the journal is.
+const LOG_PAGES_OF_SEGMENT: u32 = 256;
 /// Statements that SQLite keeps ready.
 const STATEMENTS: usize = 32;
 /// Values beyond which a question is a rare one, whose statement is not kept.
@@ -71,6 +82,9 @@ pub struct Index {
     connection: Connection,
     next_seq: i64,
     events: u64,
+    ids: Arc<Ids>,
+    /// Questions since [`Index::rest`].
+    questions: Cell<u32>,
 }
 
 /// The first eight bytes as a number that sorts as the bytes do.
@@ -143,6 +157,8 @@ impl Index {
         }
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "secure_delete", "ON")?; // words that were erased are overwritten
+        // Otherwise a statement is compiled anew for each new value that an index of some rows only might not have.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if version == 0 {
@@ -163,7 +179,29 @@ impl Index {
             connection,
             next_seq,
             events: events.cast_unsigned(),
+            ids: Arc::default(),
+            questions: Cell::new(0),
         })
+    }
+
+    /// What can be asked for an id without asking the index. `EmbeddedStore::maintain` gathers it.
+    pub fn ids(&self) -> Arc<Ids> {
+        Arc::clone(&self.ids)
+    }
+
+    /// Some ids in order, by their first eight bytes, from behind one on (`None`: from the first).
+    pub fn ids_behind(&self, last: Option<i64>, most: usize) -> rusqlite::Result<Vec<i64>> {
+        let (from, most) = (
+            last.map_or(Some(i64::MIN), |last| last.checked_add(1)),
+            i64::try_from(most).unwrap_or(i64::MAX),
+        );
+        let Some(from) = from else {
+            return Ok(Vec::new());
+        };
+        self.connection
+            .prepare_cached("SELECT DISTINCT id8 FROM events WHERE id8 >= ? ORDER BY id8 LIMIT ?")?
+            .query_map([from, most], |row| row.get(0))?
+            .collect()
     }
 
     /// Up to where the index has everything that the journal has.
@@ -261,6 +299,7 @@ impl Index {
 
     /// Candidates for a question, newest first, one more than its limit if there are as many.
     pub fn query(&self, query: &Query<'_>) -> rusqlite::Result<Vec<Row>> {
+        self.wake(1)?;
         let plan = Plan::of(query);
         let values: Vec<Option<i64>> = plan.values.as_ref().map_or(vec![None], |values| {
             values.iter().map(|value| Some(*value)).collect()
@@ -300,7 +339,32 @@ impl Index {
 
     /// Candidates for a question that searches for words or things, newest first.
     pub fn search(&self, query: &Query<'_>, search: &Search) -> rusqlite::Result<Found> {
+        self.wake(1)?;
         index_search::search(&self.connection, query, search)
+    }
+
+    /// Counts questions (a filling is [`BUSY`] of them), and takes memory when there are many.
+    fn wake(&self, questions: u32) -> rusqlite::Result<()> {
+        let before = self.questions.get();
+        let after = before.saturating_add(questions);
+        self.questions.set(after);
+        if before < BUSY && after >= BUSY {
+            self.connection
+                .pragma_update(None, "cache_size", BUSY_CACHE)?;
+        }
+        Ok(())
+    }
+
+    /// Gives that memory back.
+    pub fn rest(&self) {
+        self.questions.set(0);
+        let result = self
+            .connection
+            .pragma_update(None, "cache_size", CACHE)
+            .and_then(|()| self.connection.execute_batch("PRAGMA shrink_memory"));
+        if let Err(error) = result {
+            log::warn!("the index keeps more memory than it needs: {error}");
+        }
     }
 
     /// Overwrites what was removed also where SQLite would keep it for a while: in the write-ahead log.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use nostr::event::EventId;
 
 use super::tail::{address, answers, newer};
-use super::{Appended, Cursor, Page, Query, Stats, Store, StoreError, Walked};
+use super::{Appended, Cursor, Page, Query, Stats, Store, StoreError, Upkeep, Walked};
 use crate::record::{ChannelId, StoredEvent};
 
 /// Events in the order in which they came.
@@ -102,8 +102,8 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn needs_maintenance(&self) -> bool {
-        false
+    fn upkeep(&self) -> Upkeep {
+        Upkeep::Little
     }
 
     fn stats(&self) -> Stats {

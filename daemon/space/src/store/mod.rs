@@ -9,6 +9,7 @@ pub mod fixtures;
 mod index;
 mod index_search;
 mod index_sql;
+mod known;
 #[cfg(test)]
 mod memory;
 #[cfg(feature = "postgres")]
@@ -108,6 +109,17 @@ pub struct Stats {
     pub bytes: u64,
 }
 
+/// How much a store put off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Upkeep {
+    /// Little: it can wait until nothing else happens.
+    Little,
+    /// [`Store::maintain`] should run soon, beside everything else.
+    Due,
+    /// So much that nothing should be added before.
+    Overdue,
+}
+
 /// What came of an [`Store::append`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
@@ -161,8 +173,11 @@ pub trait Store: Send + Sync {
     /// Does what was put off: fills the index, writes half-empty segments anew.
     fn maintain(&self) -> Result<(), StoreError>;
 
-    /// Whether so much was put off that [`Store::maintain`] should run soon.
-    fn needs_maintenance(&self) -> bool;
+    /// How much was put off for [`Store::maintain`].
+    fn upkeep(&self) -> Upkeep;
+
+    /// Gives back memory that only makes the next calls faster.
+    fn rest(&self) {}
 
     /// How much there is.
     fn stats(&self) -> Stats;

@@ -1,16 +1,17 @@
 //! The newest events: safe in the journal, not yet in the index. It lives in memory, so it is kept short.
 
 use std::cmp::Reverse;
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use nostr::event::{Event, EventId, Kind};
+use nostr::filter::Filter;
 use nostr::key::PublicKey;
 
-use super::Query;
+use super::index::{number, tag_number, tag_numbers};
+use super::{Query, Upkeep};
 use crate::journal::{Position, Written};
-use crate::record::StoredEvent;
+use crate::record::{ChannelId, StoredEvent};
 use crate::search::Search;
 use crate::wire::matches;
 
@@ -21,6 +22,8 @@ use crate::wire::matches;
 pub const FULL_EVENTS: usize = 4096;
 /// Bytes in memory after which the index should be filled.
 const FULL_BYTES: usize = 3 * 1024 * 1024;
+/// How many times as much may wait while the index is filled. Who writes faster waits for it.
+const OVERDUE: usize = 2;
 
 /// One event that waits for the index.
 #[derive(Debug, Clone)]
@@ -36,18 +39,26 @@ pub struct Waiting {
 /// Where an event stands among the answers to a question: the newest first, those of one second in the order of ids.
 type Place = (Reverse<u64>, EventId);
 
+/// What a question may ask for. Two that are the same by chance only make more candidates.
+type Word = i64;
+
+/// Candidates beyond which they are not looked at one by one: among so many, walking back in time finds enough soon.
+const FEW: usize = 512;
+
 /// What waits for the index.
 #[derive(Debug, Default)]
 pub struct Tail {
     waiting: Vec<Waiting>,
-    by_id: HashMap<EventId, Arc<StoredEvent>>,
+    /// How many were drained before the first of `waiting`.
+    drained: u64,
+    by_id: BTreeMap<EventId, Arc<StoredEvent>>,
     by_time: BTreeMap<Place, Arc<StoredEvent>>,
-    by_author: HashMap<PublicKey, BTreeSet<Place>>,
+    /// The numbers of the events (counted from the first that ever waited) that have a word: their author, their kind, each
+    /// of their tags. What was replaced since is still among them.
+    by_word: HashMap<Word, VecDeque<u64>>,
     by_address: HashMap<u64, Arc<StoredEvent>>,
     /// Of these addresses the index has an event that one of `by_address` replaces.
     over_index: HashSet<u64>,
-    /// How many events of each kind `by_id` has.
-    by_kind: HashMap<u16, usize>,
     bytes: usize,
     end: Option<Position>,
     hidden: HashSet<EventId>,
@@ -74,11 +85,11 @@ impl Tail {
             self.bytes += event.cost();
             let known = self.by_id.insert(event.event.id, Arc::clone(event));
             if known.is_none() {
-                *self.by_kind.entry(event.event.kind.as_u16()).or_default() += 1;
-                let place = place(&event.event);
-                self.by_time.insert(place, Arc::clone(event));
-                let of_author = self.by_author.entry(event.event.pubkey).or_default();
-                of_author.insert(place);
+                self.by_time.insert(place(&event.event), Arc::clone(event));
+                let number = self.drained + self.waiting.len() as u64;
+                for word in words(&event.event) {
+                    self.by_word.entry(word).or_default().push_back(number);
+                }
             }
             self.waiting.push(waiting);
         }
@@ -92,7 +103,8 @@ impl Tail {
 
     /// Forgets the first `count` events: the index has them now.
     pub fn drain(&mut self, count: usize) {
-        let rest = self.waiting.split_off(count.min(self.waiting.len()));
+        let count = count.min(self.waiting.len());
+        let rest = self.waiting.split_off(count);
         for waiting in std::mem::replace(&mut self.waiting, rest) {
             let id = waiting.event.event.id;
             self.forget(&id);
@@ -110,11 +122,16 @@ impl Tail {
                 None => {}
             }
         }
+        self.drained += count as u64;
+        self.by_word.retain(|_, numbers| {
+            while numbers.front().is_some_and(|first| *first < self.drained) {
+                numbers.pop_front();
+            }
+            !numbers.is_empty()
+        });
         if self.waiting.is_empty() {
             self.waiting = Vec::new(); // give the memory back
-            self.by_id = HashMap::new();
-            self.by_time = BTreeMap::new();
-            self.by_author = HashMap::new();
+            self.by_word = HashMap::new();
             self.by_address = HashMap::new();
             self.over_index = HashSet::new();
         }
@@ -124,25 +141,20 @@ impl Tail {
         let Some(event) = self.by_id.remove(id) else {
             return;
         };
-        let place = place(&event.event);
-        self.by_time.remove(&place);
-        if let Entry::Occupied(mut places) = self.by_author.entry(event.event.pubkey) {
-            places.get_mut().remove(&place);
-            if places.get().is_empty() {
-                places.remove();
-            }
-        }
-        if let Entry::Occupied(mut count) = self.by_kind.entry(event.event.kind.as_u16()) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
+        self.by_time.remove(&place(&event.event));
     }
 
     /// Whether the index should be filled soon.
-    pub fn is_full(&self) -> bool {
-        self.waiting.len() >= FULL_EVENTS || self.bytes >= FULL_BYTES
+    pub fn upkeep(&self) -> Upkeep {
+        let is_full =
+            |times| self.waiting.len() >= FULL_EVENTS * times || self.bytes >= FULL_BYTES * times;
+        if is_full(OVERDUE) {
+            Upkeep::Overdue
+        } else if is_full(1) {
+            Upkeep::Due
+        } else {
+            Upkeep::Little
+        }
     }
 
     /// Events that can be asked for.
@@ -190,38 +202,24 @@ impl Tail {
     /// The newest events that answer the question, one more than its limit if there are as many.
     pub fn query(&self, query: &Query<'_>, search: Option<&Search>) -> Vec<Arc<StoredEvent>> {
         let filter = query.filter;
-        let has = |kind: &Kind| self.by_kind.contains_key(&kind.as_u16());
-        if let Some(kinds) = &filter.kinds
-            && !kinds.iter().any(has)
-        {
-            return Vec::new();
-        }
         let wanted = |event: &&Arc<StoredEvent>| {
             answers(event, query, search) && !self.hidden.contains(&event.event.id)
         };
         let most = query.limit.saturating_add(1);
-        let at = |place: &Place| self.by_time.get(place);
         if let Some(ids) = &filter.ids {
-            let mut found: Vec<_> = ids
-                .iter()
-                .filter_map(|id| self.by_id.get(id))
-                .filter(wanted)
-                .cloned()
-                .collect();
-            found.sort_unstable_by_key(|event| place(&event.event));
-            found.truncate(most);
-            return found;
+            let found = ids.iter().filter_map(|id| self.by_id.get(id));
+            return newest(found.filter(wanted), most);
         }
-        if let Some(authors) = &filter.authors {
-            let places = authors
-                .iter()
-                .filter_map(|author| self.by_author.get(author));
-            let mut places: Vec<&Place> = places.flatten().collect();
-            if authors.len() > 1 {
-                places.sort_unstable();
-            }
-            let events = places.into_iter().filter_map(at);
-            return events.filter(wanted).take(most).cloned().collect();
+        let numbers = self.candidates(filter);
+        if let Some(numbers) = numbers.filter(|numbers| count(numbers) <= FEW) {
+            let at = |number: &u64| {
+                let waiting = self.waiting.get((number - self.drained) as usize)?;
+                self.by_id.get(&waiting.event.event.id)
+            };
+            return newest(
+                numbers.into_iter().flatten().filter_map(at).filter(wanted),
+                most,
+            );
         }
         // From the latest date that the question allows.
         let after = query.after.map(|after| after.created_at);
@@ -238,6 +236,34 @@ impl Tail {
             .collect()
     }
 
+    /// The shortest lists of numbers that have all that a filter wants; `None` when it says too little.
+    fn candidates(&self, filter: &Filter) -> Option<Vec<&VecDeque<u64>>> {
+        let authors = filter.authors.as_ref();
+        let authors = authors.map(|list| self.lists(list.iter().map(author_word)));
+        let kinds = filter.kinds.as_ref();
+        let kinds = kinds.map(|list| self.lists(list.iter().map(kind_word)));
+        let tags = filter.generic_tags.iter().map(|(tag, values)| {
+            let name = tag.as_char();
+            self.lists(values.iter().map(move |value| tag_number(name, value)))
+        });
+        let all = authors.into_iter().chain(kinds).chain(tags);
+        all.min_by_key(|lists| count(lists))
+    }
+
+    fn lists(&self, words: impl Iterator<Item = Word>) -> Vec<&VecDeque<u64>> {
+        words.filter_map(|word| self.by_word.get(&word)).collect()
+    }
+
+    /// Whether the channel has an event whose id begins with these bytes.
+    pub fn has_prefix(&self, channel: &ChannelId, prefix: [u8; 4]) -> bool {
+        let mut first = [0; EventId::LEN];
+        first[..prefix.len()].copy_from_slice(&prefix);
+        self.by_id
+            .range(EventId::from_byte_array(first)..)
+            .take_while(|(id, _)| id.as_bytes().starts_with(&prefix))
+            .any(|(_, event)| event.channel.as_ref() == Some(channel))
+    }
+
     /// All events in the order in which they came; those that were replaced since are left out.
     pub fn in_order(&self) -> impl Iterator<Item = &StoredEvent> {
         self.waiting
@@ -245,6 +271,35 @@ impl Tail {
             .map(|waiting| &*waiting.event)
             .filter(|event| self.by_id.contains_key(&event.event.id))
     }
+}
+
+fn author_word(author: &PublicKey) -> Word {
+    number(author.as_bytes())
+}
+
+fn kind_word(kind: &Kind) -> Word {
+    kind.as_u16().into()
+}
+
+fn words(event: &Event) -> impl Iterator<Item = Word> {
+    let own = [author_word(&event.pubkey), kind_word(&event.kind)];
+    own.into_iter().chain(tag_numbers(event))
+}
+
+fn count(lists: &[&VecDeque<u64>]) -> usize {
+    lists.iter().map(|list| list.len()).sum()
+}
+
+/// The newest of some events, each once.
+fn newest<'a>(
+    events: impl Iterator<Item = &'a Arc<StoredEvent>>,
+    most: usize,
+) -> Vec<Arc<StoredEvent>> {
+    let mut found: Vec<_> = events.cloned().collect();
+    found.sort_unstable_by_key(|event| place(&event.event));
+    found.dedup_by_key(|event| event.event.id);
+    found.truncate(most);
+    found
 }
 
 fn place(event: &Event) -> Place {

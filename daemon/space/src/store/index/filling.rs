@@ -3,8 +3,8 @@
 use rusqlite::{Connection, params};
 
 use super::{
-    CACHE, FILLING_CACHE, Index, channel_number, number, positions, remove, set_checkpoint,
-    tag_numbers,
+    BUSY, Index, LOG_PAGES, LOG_PAGES_OF_SEGMENT, channel_number, number, positions, remove,
+    set_checkpoint, tag_numbers,
 };
 use crate::journal::Position;
 use crate::record::StoredEvent;
@@ -22,8 +22,7 @@ pub struct Filling {
 impl Index {
     /// Begins to add events. Nobody else changes the index until [`Index::finish`] or [`Index::give_up`].
     pub fn begin(&mut self) -> rusqlite::Result<Filling> {
-        self.connection
-            .pragma_update(None, "cache_size", FILLING_CACHE)?;
+        self.wake(BUSY)?;
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         Ok(Filling {
             seq: self.next_seq,
@@ -45,7 +44,12 @@ impl Index {
         for waiting in batch {
             let event = &*waiting.event;
             let place = waiting.written.position;
-            let same: Vec<Position> = positions(transaction, &event.event.id)?;
+            let id8 = number(event.event.id.as_bytes());
+            let same = if self.ids.may_have(id8) {
+                positions(transaction, &event.event.id)?
+            } else {
+                Vec::new()
+            };
             if same.contains(&place) {
                 continue; // replayed
             }
@@ -91,7 +95,7 @@ impl Index {
                 .prepare_cached("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?
                 .execute(params![
                     *seq,
-                    number(event.event.id.as_bytes()),
+                    id8,
                     number(event.event.pubkey.as_bytes()),
                     event.event.kind.as_u16(),
                     created_at,
@@ -109,6 +113,7 @@ impl Index {
                     .prepare_cached("INSERT OR IGNORE INTO tags VALUES (?, ?, ?)")?
                     .execute(params![tag, created_at, *seq])?;
             }
+            self.ids.add(id8);
             words.add(event, *seq);
             *seq += 1;
             *change += 1;
@@ -126,8 +131,10 @@ impl Index {
     pub fn finish(&mut self, filling: Filling, covered: Position) -> rusqlite::Result<()> {
         let connection = self.filling()?;
         set_checkpoint(connection, covered)?;
+        let (least, most) = LOG_PAGES;
+        let pages = covered.segment.saturating_mul(LOG_PAGES_OF_SEGMENT);
+        connection.pragma_update(None, "wal_autocheckpoint", pages.clamp(least, most))?;
         connection.execute_batch("COMMIT")?;
-        self.need_less_memory();
         self.next_seq = filling.seq;
         self.events = self.events.saturating_add_signed(filling.change);
         Ok(())
@@ -139,17 +146,6 @@ impl Index {
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
         {
             log::error!("the index does not take back what was half done: {error}");
-        }
-        self.need_less_memory();
-    }
-
-    fn need_less_memory(&self) {
-        let connection = &self.connection;
-        let result = connection
-            .pragma_update(None, "cache_size", CACHE)
-            .and_then(|()| connection.execute_batch("PRAGMA shrink_memory"));
-        if let Err(error) = result {
-            log::warn!("the index keeps more memory than it needs: {error}");
         }
     }
 

@@ -26,7 +26,7 @@ use tokio_postgres::Row;
 use super::index::{channel_number, number};
 use super::index_sql::{Plan, conditions, id_condition};
 use super::tail::answers;
-use super::{Appended, Cursor, Page, Query, Stats, Store, StoreError, Walked};
+use super::{Appended, Cursor, Page, Query, Stats, Store, StoreError, Upkeep, Walked};
 use crate::record::{ChannelId, StoredEvent};
 use crate::search::Search;
 use crate::stores::Postgres;
@@ -379,8 +379,8 @@ impl Store for PostgresStore {
         Ok(())
     }
 
-    fn needs_maintenance(&self) -> bool {
-        false
+    fn upkeep(&self) -> Upkeep {
+        Upkeep::Little
     }
 
     fn stats(&self) -> Stats {
