@@ -139,15 +139,36 @@ fn perform(task: Task) -> Result<(), DaemonError> {
                 done.files,
                 directory.display(),
                 done.written
-            ))
+            ))?;
+            not_all("backed up", &done.failed)
         }
         Task::Restore(directory, config) => {
             let configured = restore::restore_config(&config, &directory)?;
-            let mut told: Vec<String> = configured.into_iter().collect();
-            told.extend(restore::restore(&Place::at_rest(&config)?, &directory)?);
-            print(&(told.join("\n") + "\n"))
+            let place = Place::at_rest(&config).inspect_err(|_| {
+                if configured.is_some() {
+                    let _ = std::fs::remove_file(&config); // as if nothing had been done
+                }
+            })?;
+            let told = restore::restore(&place, &directory)?;
+            let mut lines: Vec<String> = configured.into_iter().collect();
+            lines.extend(told.done);
+            lines.push(format!(
+                "The state directory is {}.",
+                place.state().display()
+            ));
+            print(&(lines.join("\n") + "\n"))?;
+            not_all("restored", &told.missing)
         }
     }
+}
+
+/// An error that names what was not done.
+fn not_all(what: &str, missing: &[String]) -> Result<(), DaemonError> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = missing.join("\n  ");
+    Err(DaemonError::Refused(format!("NOT {what}:\n  {missing}")))
 }
 
 /// Writes to standard output; a reader that has gone (`| head`) is no error.

@@ -241,7 +241,12 @@ fn list(sites: &Vec<HostedSite>) -> String {
             vec![
                 site.id.clone(),
                 site.title.clone(),
-                if site.visible { "yes" } else { "no" }.to_owned(),
+                match (site.failed, site.visible) {
+                    (true, _) => "failed",
+                    (false, true) => "yes",
+                    (false, false) => "no",
+                }
+                .to_owned(),
                 invite::day(Some(site.published)),
                 site.files.to_string(),
                 site.from.clone(),

@@ -65,6 +65,9 @@ pub struct HostedSite {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Whether its files could not be opened; the log says why.
+    #[serde(default)]
+    pub failed: bool,
 }
 
 /// Answer to `space_invite`. Whoever has it can come in.

@@ -70,6 +70,11 @@ impl Folders {
         Ok(ids)
     }
 
+    /// Those of some ids that are still here.
+    pub fn still<'a>(&'a self, ids: &'a [String]) -> impl Iterator<Item = &'a String> {
+        ids.iter().filter(|id| self.of(id).exists())
+    }
+
     fn names(&self) -> Result<Vec<String>, DaemonError> {
         let failed = |error| DaemonError::file("read", &self.0, error);
         let entries = match fs::read_dir(&self.0) {

@@ -62,6 +62,8 @@ pub struct Change {
 pub struct Manager {
     hosted: Arc<Hosted>,
     folders: Folders,
+    /// Spaces that could not be opened at the start, not even to say which they are.
+    damaged: Vec<String>,
     ground: Ground,
     state: PathBuf,
     /// Under which name the page here is opened from elsewhere, for links.
@@ -125,9 +127,14 @@ pub fn find(spaces: &[LocalSpace], name: &str) -> Result<LocalSpace, ControlErro
 impl Manager {
     /// For the spaces in `state`; the page here is at `host`.
     pub fn new(hosted: Arc<Hosted>, state: &Path, ground: &Ground, host: String) -> Self {
+        let folders = Folders::new(state.join("spaces"));
+        let is_here = |id: &String| hosted.spaces().iter().any(|space| space.id == *id);
+        let mut damaged = folders.with(record::FILE).unwrap_or_default();
+        damaged.retain(|id| !is_here(id));
         Self {
             hosted,
-            folders: Folders::new(state.join("spaces")),
+            folders,
+            damaged,
             ground: ground.clone(),
             state: state.to_path_buf(),
             host,
@@ -139,6 +146,7 @@ impl Manager {
         let spaces = self.hosted.spaces();
         let spaces = spaces.iter().filter(|space| !space.record.home);
         let mut list: Vec<HostedSpace> = spaces.map(view).collect();
+        list.extend(self.folders.still(&self.damaged).map(|id| damaged(id)));
         list.sort_by(|a, b| a.id.cmp(&b.id));
         list
     }
@@ -538,6 +546,25 @@ fn view(space: &LocalSpace) -> HostedSpace {
         },
         configured: space.configured,
         figures: figures(space),
+    }
+}
+
+fn damaged(id: &str) -> HostedSpace {
+    HostedSpace {
+        id: id.to_owned(),
+        service: String::new(),
+        title: id.to_owned(),
+        about: String::new(),
+        visible: false,
+        port: 0,
+        owner: None,
+        quota_mib: 0,
+        files_quota_mib: 0,
+        member_quota_mib: 0,
+        picture: None,
+        state: SpaceState::Failed,
+        configured: false,
+        figures: None,
     }
 }
 

@@ -54,6 +54,8 @@ struct Site {
 pub struct Sites {
     hosted: Arc<Hosted>,
     folders: Folders,
+    /// Sites that could not be opened at the start.
+    damaged: Vec<String>,
     clock: WallClock,
     open: std::sync::Mutex<Vec<Site>>,
 }
@@ -120,6 +122,7 @@ impl Sites {
         let folders = Folders::new(state.join(DIRECTORY));
         folders.tidy()?;
         let mut sites = Vec::new();
+        let mut damaged = Vec::new();
         for id in folders.with(FILE)? {
             // One that cannot be opened does not keep the others away from people.
             match open(&folders, &id) {
@@ -141,12 +144,16 @@ impl Sites {
                     hosted.put_other(service);
                     sites.push(site);
                 }
-                Err(error) => log::error!("{error}"),
+                Err(error) => {
+                    log::error!("site {id}: {error}");
+                    damaged.push(id);
+                }
             }
         }
         Ok(Self {
             hosted,
             folders,
+            damaged,
             clock: clock.clone(),
             open: std::sync::Mutex::new(sites),
         })
@@ -197,12 +204,25 @@ impl Sites {
             published: site.record.published,
             files: site.files,
             bytes: site.bytes,
+            failed: false,
         }
     }
 
     /// All sites of this box, by id.
     pub fn list(&self) -> Vec<HostedSite> {
         let mut list: Vec<HostedSite> = self.sites().iter().map(|site| self.view(site)).collect();
+        list.extend(self.folders.still(&self.damaged).map(|id| HostedSite {
+            id: id.clone(),
+            service: String::new(),
+            title: id.clone(),
+            visible: false,
+            port: 0,
+            from: String::new(),
+            published: 0,
+            files: 0,
+            bytes: 0,
+            failed: true,
+        }));
         list.sort_by(|a, b| a.id.cmp(&b.id));
         list
     }

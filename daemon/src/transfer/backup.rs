@@ -12,6 +12,9 @@
 //! a PART `{"events":HASH,"channels":HASH or left out,"count":N}` in the order in which the events came. Version 1 had
 //! neither `config` nor `sites`, and is read.
 //!
+//! A space or site that is on the box but cannot be read keeps what the former run had of it; only one that was removed by
+//! command leaves. A directory is the backup of one box: another one is refused.
+//!
 //! Parts follow the segments of the journal, so old ones stay as they are. A deleted event leaves its segment on the box;
 //! the next run writes that part anew and removes the old one once the new manifest is on disk. A run that was cut short
 //! leaves the former manifest and everything it names.
@@ -23,12 +26,14 @@ use serde::{Deserialize, Serialize};
 
 use super::objects::{Objects, is_hash};
 use super::source::Of;
-use super::{Progress, source};
+use super::{Progress, restore, source};
 use crate::control::client;
-use crate::control::protocol::{HostedSite, HostedSpace, NodePapers, Request, SitePapers};
+use crate::control::protocol::{
+    HostedSite, HostedSpace, NodePapers, Request, SitePapers, SpaceState,
+};
 use crate::error::DaemonError;
 use crate::sites::paths;
-use crate::store;
+use crate::{keys, store};
 use warren_space::export::is_extra_name;
 
 /// Version of the manifest.
@@ -51,7 +56,7 @@ pub(super) struct Manifest {
     pub(super) sites: Vec<SiteEntry>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SiteEntry {
     pub(super) id: String,
@@ -75,7 +80,7 @@ pub(super) struct FileEntry {
     pub(super) hash: String,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SpaceEntry {
     pub(super) id: String,
@@ -85,7 +90,7 @@ pub(super) struct SpaceEntry {
     pub(super) files: Vec<FileEntry>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PartEntry {
     pub(super) events: String,
@@ -173,13 +178,18 @@ pub struct Summary {
     pub files: u64,
     /// Objects that were not there before.
     pub written: u64,
+    /// Spaces and sites that could not be read, each with the reason: what the former run had of them stays.
+    pub failed: Vec<String>,
 }
 
 /// Brings the backup in a directory up to date with the daemon at `socket`.
 pub fn backup(socket: &Path, directory: &Path) -> Result<Summary, DaemonError> {
+    check_place(directory)?;
     store::make_dir(directory)?;
     let _one = store::lock(directory)?;
     let former = Manifest::load(directory)?;
+    let mut node: NodePapers = client::ask(socket, &Request::NodePapers {})?;
+    check_box(&node, former.as_ref(), directory)?;
     let mut known: HashMap<(&str, &str, u64), &str> = HashMap::new();
     if let Some(former) = &former {
         for space in &former.spaces {
@@ -191,7 +201,6 @@ pub fn backup(socket: &Path, directory: &Path) -> Result<Summary, DaemonError> {
     let mut objects = Objects::new(directory);
     let mut summary = Summary::default();
     let progress = Progress::new();
-    let mut node: NodePapers = client::ask(socket, &Request::NodePapers {})?;
     let config = node.config.take();
     let config = config.map(|text| objects.put_text(&text)).transpose()?;
     let node = NodeEntry {
@@ -211,57 +220,42 @@ pub fn backup(socket: &Path, directory: &Path) -> Result<Summary, DaemonError> {
     let relay: Option<HostedSpace> = client::ask(socket, &Request::HomeRelay {})?;
     all.extend(relay);
     for space in all {
-        let own = source::papers(socket, &space.id)?;
-        let mut events = Vec::new();
-        source::events(socket, &space.id, |part| {
-            if part.count > 0 {
-                let channels = match part.channels.as_str() {
-                    "" => None,
-                    channels => Some(objects.put_text(channels)?),
+        let (id, title) = (space.id.clone(), space.title.clone());
+        let entry = match space.state {
+            SpaceState::Failed => Err(unreadable()),
+            SpaceState::Open | SpaceState::Closed => {
+                let mut run = Run {
+                    socket,
+                    objects: &mut objects,
+                    known: &known,
+                    progress: &progress,
                 };
-                events.push(PartEntry {
-                    events: objects.put_text(&part.events)?,
-                    channels,
-                    count: part.count,
-                });
-                summary.events += part.count;
-                progress.tell(summary.events, summary.files);
+                run.space(space, &mut summary)
             }
-            Ok(())
-        })?;
-        let files = files(
-            socket,
-            Of::Space(&space.id),
-            &mut objects,
-            &known,
-            &mut summary,
-        )?;
-        progress.tell(summary.events, summary.files);
-        spaces.push(SpaceEntry {
-            id: space.id,
-            title: space.title,
-            papers: objects.put_text(&json(&own)?)?,
-            events,
-            files,
-        });
+        };
+        let mut former = former.iter().flat_map(|former| &former.spaces);
+        let kept = former.find(|kept| kept.id == id).cloned();
+        spaces.extend(keep(entry, kept, &title, &mut summary.failed)?);
     }
     let mut sites = Vec::new();
     let all: Vec<HostedSite> = client::ask(socket, &Request::SiteList {})?;
+    summary.sites = all.len() as u64;
     for site in all {
-        let request = Request::SitePapers {
-            site: site.id.clone(),
+        let (id, title) = (site.id.clone(), site.title.clone());
+        let entry = if site.failed {
+            Err(unreadable())
+        } else {
+            let mut run = Run {
+                socket,
+                objects: &mut objects,
+                known: &known,
+                progress: &progress,
+            };
+            run.site(site, &mut summary)
         };
-        let papers: SitePapers = client::ask(socket, &request)?;
-        let of = Of::Site(&site.id);
-        let files = files(socket, of, &mut objects, &known, &mut summary)?;
-        progress.tell(summary.events, summary.files);
-        sites.push(SiteEntry {
-            papers: objects.put_text(&json(&papers)?)?,
-            id: site.id,
-            title: site.title,
-            files,
-        });
-        summary.sites += 1;
+        let mut former = former.iter().flat_map(|former| &former.sites);
+        let kept = former.find(|kept| kept.id == id).cloned();
+        sites.extend(keep(entry, kept, &title, &mut summary.failed)?);
     }
     let manifest = Manifest {
         version: VERSION,
@@ -279,6 +273,133 @@ pub fn backup(socket: &Path, directory: &Path) -> Result<Summary, DaemonError> {
     objects.keep_only(&named);
     summary.written = objects.written;
     Ok(summary)
+}
+
+/// A backup is not made inside of what is backed up.
+fn check_place(directory: &Path) -> Result<(), DaemonError> {
+    let whole = std::path::absolute(directory).unwrap_or_else(|_| directory.to_path_buf());
+    let whole = whole.canonicalize().unwrap_or(whole);
+    let is_state = |above: &Path| keys::mesh_file(above).exists();
+    if whole.ancestors().any(is_state) {
+        return Err(DaemonError::Refused(format!(
+            "{} lies inside the state directory of a box; name a directory outside of it, best on another disk",
+            directory.display()
+        )));
+    }
+    Ok(())
+}
+
+/// A directory is the backup of one box.
+fn check_box(
+    node: &NodePapers,
+    former: Option<&Manifest>,
+    directory: &Path,
+) -> Result<(), DaemonError> {
+    let Some(former) = former else { return Ok(()) };
+    let kept = restore::small(&Objects::new(directory), &former.node.papers, directory)
+        .ok()
+        .and_then(|text| serde_json::from_str::<NodePapers>(&text).ok());
+    let is_same = match kept {
+        Some(kept) => kept.mesh_key == node.mesh_key,
+        None => former.node.name == node.name, // its key is damaged: this run mends it
+    };
+    if is_same {
+        return Ok(());
+    }
+    let directory = directory.display();
+    Err(DaemonError::Refused(format!(
+        "{directory} holds the backup of another box, {}: name another directory, or put that box onto this one with \
+         `warrend restore {directory}` while the daemon does not run",
+        former.node.name
+    )))
+}
+
+fn unreadable() -> DaemonError {
+    DaemonError::Refused("it cannot be opened here; the log says why".into())
+}
+
+/// What goes into the manifest for a space or site: when it cannot be read, what the former run had of it. A directory
+/// that cannot be written ends the run.
+fn keep<T>(
+    entry: Result<T, DaemonError>,
+    kept: Option<T>,
+    title: &str,
+    failed: &mut Vec<String>,
+) -> Result<Option<T>, DaemonError> {
+    match entry {
+        Ok(entry) => Ok(Some(entry)),
+        Err(error @ DaemonError::File { .. }) => Err(error),
+        Err(error) => {
+            let stays = if kept.is_some() {
+                "the backup keeps what it had"
+            } else {
+                "the backup has nothing of it"
+            };
+            failed.push(format!("{title}: {error} ({stays})"));
+            Ok(kept)
+        }
+    }
+}
+
+/// One run's tools.
+struct Run<'a> {
+    socket: &'a Path,
+    objects: &'a mut Objects,
+    known: &'a HashMap<(&'a str, &'a str, u64), &'a str>,
+    progress: &'a Progress,
+}
+
+impl Run<'_> {
+    fn space(
+        &mut self,
+        space: HostedSpace,
+        summary: &mut Summary,
+    ) -> Result<SpaceEntry, DaemonError> {
+        let own = source::papers(self.socket, &space.id)?;
+        let mut events = Vec::new();
+        source::events(self.socket, &space.id, |part| {
+            if part.count > 0 {
+                let channels = match part.channels.as_str() {
+                    "" => None,
+                    channels => Some(self.objects.put_text(channels)?),
+                };
+                events.push(PartEntry {
+                    events: self.objects.put_text(&part.events)?,
+                    channels,
+                    count: part.count,
+                });
+                summary.events += part.count;
+                self.progress.tell(summary.events, summary.files);
+            }
+            Ok(())
+        })?;
+        let of = Of::Space(&space.id);
+        let files = files(self.socket, of, self.objects, self.known, summary)?;
+        self.progress.tell(summary.events, summary.files);
+        Ok(SpaceEntry {
+            papers: self.objects.put_text(&json(&own)?)?,
+            id: space.id,
+            title: space.title,
+            events,
+            files,
+        })
+    }
+
+    fn site(&mut self, site: HostedSite, summary: &mut Summary) -> Result<SiteEntry, DaemonError> {
+        let request = Request::SitePapers {
+            site: site.id.clone(),
+        };
+        let papers: SitePapers = client::ask(self.socket, &request)?;
+        let of = Of::Site(&site.id);
+        let files = files(self.socket, of, self.objects, self.known, summary)?;
+        self.progress.tell(summary.events, summary.files);
+        Ok(SiteEntry {
+            papers: self.objects.put_text(&json(&papers)?)?,
+            id: site.id,
+            title: site.title,
+            files,
+        })
+    }
 }
 
 fn json(value: &impl Serialize) -> Result<String, DaemonError> {

@@ -105,6 +105,22 @@ impl Objects {
         })
     }
 
+    /// Whether an object is there and its bytes are what its name says: before a part of it is taken for good.
+    pub fn check(&self, hash: &str) -> io::Result<()> {
+        let path = self.path(hash);
+        let missing = |error: io::Error| {
+            let what = format!("the object {hash} of the backup cannot be read: {error}");
+            io::Error::new(error.kind(), what)
+        };
+        let file = File::open(path).map_err(missing)?;
+        let mut checked = Checked {
+            file,
+            hasher: blake3::Hasher::new(),
+            expected: hash.to_owned(),
+        };
+        io::copy(&mut checked, &mut io::sink()).map(drop)
+    }
+
     /// Removes every object that is not named; what cannot be removed is left for the next run.
     pub fn keep_only(&self, named: &HashSet<String>) {
         for folder in fs::read_dir(&self.root).into_iter().flatten().flatten() {
@@ -168,5 +184,6 @@ mod tests {
         fs::write(objects.path(&hash), "bytez").unwrap();
         let error = objects.open(&hash).unwrap().read_to_string(&mut text);
         assert!(error.unwrap_err().to_string().contains("damaged"));
+        assert!(objects.check(&hash).is_err() && objects.check(&other).is_err());
     }
 }

@@ -29,7 +29,22 @@ const PAPERS_MAX: u64 = 64 * 1024;
 const RESTORING: &str = "restoring";
 
 /// What a restoring did, a line for each thing.
-pub type Told = Vec<String>;
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// What is there now.
+    pub done: Vec<String>,
+    /// What is not, and what to do.
+    pub missing: Vec<String>,
+}
+
+impl Told {
+    fn add(&mut self, result: Result<String, String>) {
+        match result {
+            Ok(line) => self.done.push(line),
+            Err(line) => self.missing.push(line),
+        }
+    }
+}
 
 /// Puts what is in a backup onto a box whose daemon does not run. What is there already is left as it is.
 pub fn restore(place: &Place, directory: &Path) -> Result<Told, DaemonError> {
@@ -41,20 +56,24 @@ pub fn restore(place: &Place, directory: &Path) -> Result<Told, DaemonError> {
     let whole = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_path_buf());
     store::replace(&marker, whole.to_string_lossy().as_bytes())?;
     privileges::give_as(&marker, place.state())?;
-    let mut told = vec![restore_node(place, &objects, &manifest.node, directory)?];
-    told.push(restore_home(place, &objects, &manifest.home, directory)?);
+    let mut told = Told::default();
+    told.add(restore_node(place, &objects, &manifest.node, directory)?);
+    told.add(restore_home(place, &objects, &manifest.home, directory)?);
     for site in &manifest.sites {
-        told.push(restore_site(place, &objects, site, directory)?);
+        let restored = restore_site(place, &objects, site, directory);
+        told.add(or_damaged(restored, &site.title)?);
     }
     let progress = Progress::new();
     for space in &manifest.spaces {
-        told.push(match restore_space(place, &objects, space, directory) {
-            Ok(id) => format!("{}: restored as {id}", space.title),
-            Err(DaemonError::SpaceIsHere(id)) => {
-                format!("{}: is here already, as {id}; left as it is", space.title)
-            }
-            Err(error) => return Err(error),
-        });
+        let restored = match restore_space(place, &objects, space, directory) {
+            Ok(id) => Ok(format!("{}: restored as {id}", space.title)),
+            Err(DaemonError::SpaceIsHere(id)) => Ok(format!(
+                "{}: is here already, as {id}; left as it is",
+                space.title
+            )),
+            Err(error) => Err(error),
+        };
+        told.add(or_damaged(restored, &space.title)?);
         progress.tell(0, 0);
     }
     let marker = place.state().join(RESTORING);
@@ -62,6 +81,21 @@ pub fn restore(place: &Place, directory: &Path) -> Result<Told, DaemonError> {
         .and_then(|()| fs::File::open(place.state())?.sync_all())
         .map_err(|error| DaemonError::file("remove", &marker, error))?;
     Ok(told)
+}
+
+/// What is damaged in the backup does not keep the rest of it away. (A disk that takes nothing more ends the restoring, and
+/// the next run goes on.)
+fn or_damaged(
+    restored: Result<String, DaemonError>,
+    title: &str,
+) -> Result<Result<String, String>, DaemonError> {
+    match restored {
+        Ok(line) => Ok(Ok(line)),
+        Err(error @ DaemonError::Unusable { .. }) => Ok(Err(format!(
+            "{title}: {error}; another backup, or an older copy of this one, may have it: restore from that, too"
+        ))),
+        Err(error) => Err(error),
+    }
 }
 
 /// Puts the configuration of a backup where there is none. What was done, if anything.
@@ -129,6 +163,9 @@ fn restore_site(
     let incoming = folders.begin(&part)?;
     let pages = Pages::new(record.pages(&incoming));
     for file in &site.files {
+        objects
+            .check(&file.hash)
+            .map_err(|error| unusable(backup, error))?;
         pages
             .put(&file.name, &mut objects.open(&file.hash)?)
             .map_err(|error| unusable(backup, format!("{}: {error}", file.name)))?;
@@ -142,7 +179,7 @@ fn restore_site(
     Ok(format!("{}: restored as {id}", site.title))
 }
 
-fn small(objects: &Objects, hash: &str, backup: &Path) -> Result<String, DaemonError> {
+pub(super) fn small(objects: &Objects, hash: &str, backup: &Path) -> Result<String, DaemonError> {
     let mut text = String::new();
     let mut from = objects.open(hash)?;
     let read = (&mut from).take(PAPERS_MAX).read_to_string(&mut text);
@@ -162,7 +199,7 @@ fn restore_node(
     objects: &Objects,
     node: &NodeEntry,
     backup: &Path,
-) -> Result<String, DaemonError> {
+) -> Result<Result<String, String>, DaemonError> {
     let papers: NodePapers = serde_json::from_str(&small(objects, &node.papers, backup)?)
         .map_err(|error| unusable(backup, error))?;
     if !keys::is_mesh_key(&papers.mesh_key) {
@@ -171,20 +208,20 @@ fn restore_node(
     let path = keys::mesh_file(place.state());
     if let Some(here) = store::read(&path, store::FILE_MAX)? {
         return Ok(if here == papers.mesh_key.as_bytes() {
-            "the box: its key is here already".into()
+            Ok("the box: its key is here already".into())
         } else {
-            format!(
-                "the box: another key is here and stays; remove {} first to be {} again",
-                path.display(),
-                node.name
-            )
+            Err(format!(
+                "the box: another key is here and stays; to be {} again, move {} away and restore once more",
+                node.name,
+                path.display()
+            ))
         });
     }
     let parent = keys::directory(place.state());
     store::make_dir(&parent)?;
     store::create(&path, papers.mesh_key.as_bytes())?;
     privileges::give_as(&parent, place.state())?;
-    Ok(format!("the box: it is {} again", node.name))
+    Ok(Ok(format!("the box: it is {} again", node.name)))
 }
 
 fn restore_home(
@@ -192,13 +229,29 @@ fn restore_home(
     objects: &Objects,
     files: &[FileEntry],
     backup: &Path,
-) -> Result<String, DaemonError> {
+) -> Result<Result<String, String>, DaemonError> {
     let home = place.state().join("home");
     let here = Tree::new(home.clone())
         .list()
         .map_err(|error| DaemonError::file("read", &home, error))?;
     if !here.is_empty() {
-        return Ok("the home: one is here already; left as it is".into());
+        // A home is the one that the backup is of when it has its keys: what changed since is newer.
+        let own = files.iter().filter(|file| is_key(&file.name));
+        let is_same = own.clone().count() > 0
+            && own.clone().all(|file| {
+                let bytes = store::read(&home.join(&file.name), store::FILE_MAX);
+                let bytes = bytes.ok().flatten();
+                bytes.is_some_and(|bytes| *blake3::hash(&bytes).to_hex() == file.hash)
+            });
+        return Ok(if is_same || files.is_empty() {
+            Ok("the home: it is here already; left as it is".into())
+        } else {
+            Err(format!(
+                "the home with its accounts: another one is here and stays; to have the one of the backup, move {} away \
+                 and restore once more",
+                home.display()
+            ))
+        });
     }
     let incoming = place.state().join("home.incoming");
     remove_all(&incoming)?;
@@ -215,7 +268,12 @@ fn restore_home(
     fs::rename(&incoming, &home)
         .and_then(|()| fs::File::open(place.state())?.sync_all())
         .map_err(failed)?;
-    Ok(format!("the home: restored, {} files", files.len()))
+    Ok(Ok(format!("the home: restored, {} files", files.len())))
+}
+
+/// Whether a file of a home is one of its own keys.
+fn is_key(name: &str) -> bool {
+    !name.contains('/') && name.ends_with(".key")
 }
 
 fn restore_space(
@@ -230,6 +288,9 @@ fn restore_space(
     for part in &space.events {
         let mut channels: HashMap<String, String> = HashMap::new();
         if let Some(hash) = &part.channels {
+            objects
+                .check(hash)
+                .map_err(|error| unusable(backup, error))?;
             let mut from = std::io::BufReader::new(objects.open(hash)?);
             while let Some(line) = lines::next(&mut from).map_err(|e| unusable(backup, e))? {
                 let pair: (String, String) =
@@ -237,6 +298,9 @@ fn restore_space(
                 channels.insert(pair.0, pair.1);
             }
         }
+        objects
+            .check(&part.events)
+            .map_err(|error| unusable(backup, error))?;
         let mut from = std::io::BufReader::new(objects.open(&part.events)?);
         while let Some(line) = lines::next(&mut from).map_err(|error| unusable(backup, error))? {
             let channel =
@@ -245,6 +309,9 @@ fn restore_space(
         }
     }
     for file in &space.files {
+        objects
+            .check(&file.hash)
+            .map_err(|error| unusable(backup, error))?;
         incoming.file(&file.name, &mut objects.open(&file.hash)?)?;
     }
     let mut configured = place.config().space.iter();

@@ -60,11 +60,11 @@ impl Schedule {
             .clone()
     }
 
-    fn note(&self, result: Result<Option<u64>, String>) {
+    fn note(&self, result: Result<u64, String>) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
             Ok(made) => {
-                status.made = made.or(status.made);
+                status.made = Some(made);
                 status.error = None;
             }
             Err(error) => status.error = Some(error),
@@ -106,16 +106,23 @@ impl Schedule {
             Ok((backup::made(&dir)?, Some(done)))
         };
         let (made, done) = on_a_thread("backup", work).await?;
-        if let Some(done) = done {
-            log::info!(
-                "backed up into {}: {} spaces, {} sites, {} new pieces",
-                self.config.dir.display(),
-                done.spaces,
-                done.sites,
-                done.written
-            );
+        let Some(done) = done else {
+            // None was due: what the last try said still holds.
+            let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+            status.made = made.or(status.made);
+            return Ok(());
+        };
+        log::info!(
+            "backed up into {}: {} spaces, {} sites, {} new pieces",
+            self.config.dir.display(),
+            done.spaces,
+            done.sites,
+            done.written
+        );
+        if !done.failed.is_empty() {
+            return Err(format!("of all but this: {}", done.failed.join("; ")));
         }
-        self.note(Ok(made));
+        self.note(Ok(made.unwrap_or(now)));
         Ok(())
     }
 }

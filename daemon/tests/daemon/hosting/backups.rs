@@ -163,7 +163,10 @@ async fn a_run_that_is_killed_leaves_the_former_backup_and_a_damaged_one_is_refu
     std::fs::write(&object, text.replace("\"first\"", "\"forst\"")).unwrap();
     let other = Router::new(&parent.path().join("c"), "A", "");
     let error = other.refused(&["restore", path]);
-    assert!(error.contains("id does not fit"), "{error}");
+    assert!(
+        error.contains("NOT restored") && error.contains("is damaged"),
+        "{error}"
+    );
     let spaces = std::fs::read_dir(other.dir.join("spaces")).unwrap();
     assert_eq!(spaces.count(), 0, "nothing of it is there");
 }
@@ -323,4 +326,99 @@ async fn the_daemon_exports_a_space_by_itself_and_keeps_the_last_ones() {
         let names = names();
         names.len() == 4 && names[2].starts_with("pond-20") && !names[2].starts_with("pond-2020")
     });
+}
+
+#[tokio::test]
+async fn a_directory_is_the_backup_of_one_box_and_lies_outside_of_it() {
+    let parent = tempfile::tempdir().unwrap();
+    let host = Router::start(&parent.path().join("a"), "A", "");
+    host.say(&["space", "create", "Garden club"]);
+    let backup = parent.path().join("backup");
+    let path = backup.to_str().unwrap();
+    host.say(&["backup", path]);
+    let manifest = std::fs::read(backup.join("manifest.json")).unwrap();
+    let pieces = objects(&backup);
+
+    // A new box with the old disk in it: nothing of the old one is lost before it is restored.
+    let other = Router::start(&parent.path().join("b"), "A", "");
+    let error = other.refused(&["backup", path]);
+    assert!(error.contains("another box"), "{error}");
+    assert_eq!(
+        std::fs::read(backup.join("manifest.json")).unwrap(),
+        manifest
+    );
+    assert_eq!(objects(&backup), pieces);
+
+    let inside = host.dir.join("home/backup");
+    let error = host.refused(&["backup", inside.to_str().unwrap()]);
+    assert!(error.contains("state directory"), "{error}");
+    assert!(!inside.exists());
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_stays_in_the_backup_and_the_rest_is_backed_up() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut host = Router::start(&parent.path().join("a"), "A", "");
+    let past = space_with_a_past(&host).await;
+    let site = parent.path().join("Recipes");
+    std::fs::create_dir(&site).unwrap();
+    std::fs::write(site.join("index.html"), "soup").unwrap();
+    host.say(&["site", "publish", site.to_str().unwrap()]);
+    let backup = parent.path().join("backup");
+    let path = backup.to_str().unwrap();
+    host.say(&["backup", path]);
+    host.stop();
+    std::fs::write(host.dir.join("spaces/garden-club/space.toml"), "@@").unwrap();
+    std::fs::write(host.dir.join("sites/recipes/site.toml"), "@@").unwrap();
+    host.run();
+    let spaces = host.ask(&["space", "list"]);
+    assert_eq!(
+        (&spaces[0]["id"], &spaces[0]["state"]),
+        (&"garden-club".into(), &"failed".into())
+    );
+    assert_eq!(host.ask(&["site", "list"])[0]["failed"], true);
+    host.say(&["space", "create", "Pond"]);
+    let error = host.refused(&["backup", path]);
+    assert!(
+        error.contains("garden-club") && error.contains("keeps what it had"),
+        "{error}"
+    );
+    host.stop();
+
+    let mut again = Router::new(&parent.path().join("b"), "A", "");
+    again.say(&["restore", path]);
+    again.run();
+    is_as_it_was(&again, &past).await;
+    let spaces = again.ask(&["space", "list"]);
+    assert_eq!(spaces.as_array().unwrap().len(), 2, "{spaces}");
+    assert_eq!(again.ask(&["site", "list"])[0]["files"], 1);
+}
+
+#[tokio::test]
+async fn a_restore_goes_on_after_what_is_damaged_and_says_what_is_missing() {
+    let parent = tempfile::tempdir().unwrap();
+    let host = Router::start(&parent.path().join("a"), "A", "");
+    let past = space_with_a_past(&host).await;
+    host.say(&["space", "create", "A first one", "--about", "to be damaged"]);
+    let backup = parent.path().join("backup");
+    let path = backup.to_str().unwrap();
+    host.say(&["backup", path]);
+    let object = objects(&backup).into_iter().find(|object| {
+        let text = std::fs::read(object).unwrap();
+        text.windows(13).any(|part| part == b"to be damaged")
+    });
+    let object = object.unwrap();
+    let text = std::fs::read_to_string(&object).unwrap();
+    std::fs::write(&object, text.replace("to be damaged", "to be dimaged")).unwrap();
+
+    // A box that ran before: its key and its home stay, and it is said.
+    let mut other = Router::start(&parent.path().join("b"), "B", "");
+    other.stop();
+    let error = other.refused(&["restore", path]);
+    for words in ["NOT restored", "A first one", "another key", "accounts"] {
+        assert!(error.contains(words), "no {words}: {error}");
+    }
+    other.run();
+    is_as_it_was(&other, &past).await;
+    assert_eq!(other.ask(&["space", "list"]).as_array().unwrap().len(), 1);
 }
