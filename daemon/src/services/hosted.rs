@@ -49,6 +49,8 @@ pub struct LocalSpace {
     pub configured: bool,
     /// Where its files are.
     pub directory: PathBuf,
+    /// Whether the key of its service was lost: then `name` and `signer` stand for nothing.
+    pub keyless: bool,
     /// The space, while it is open.
     pub space: Option<Arc<Running>>,
     /// The way in from the island, while there is one.
@@ -433,7 +435,7 @@ pub fn open(
         what: format!("the space {id}"),
         reason,
     };
-    let signer = keys::service(key_file)?;
+    let signer = keys::service_of(&directory, key_file)?;
     let service = signer.service().to_string();
     let name = ServiceName::parse(&service).ok_or_else(|| failed("its key has no name".into()))?;
     let space = if record.closed {
@@ -448,6 +450,7 @@ pub fn open(
         record,
         configured,
         directory,
+        keyless: false,
         space,
         door: None,
     })

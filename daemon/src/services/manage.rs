@@ -208,8 +208,10 @@ impl Manager {
             // There is one of its own at every home, and people name theirs by its service.
             return Err(ControlError::new(ErrorCode::OfHome, directory));
         }
-        let key = incoming.join(SERVICE_KEY);
-        let service = blocking(move || keys::service(&key)).await?.service();
+        let (taken, key) = (incoming.clone(), incoming.join(SERVICE_KEY));
+        let service = blocking(move || keys::service_of(&taken, &key))
+            .await?
+            .service();
         let same = |space: &&LocalSpace| space.name.as_str() == service.to_string();
         if let Some(space) = spaces.iter().find(same) {
             return Err(ControlError::new(ErrorCode::Exists, space.id.clone()));
@@ -250,7 +252,7 @@ impl Manager {
         let key = incoming.join(SERVICE_KEY);
         let (record, signer) = blocking(move || {
             let record = SpaceRecord::load(&incoming)?;
-            Ok((record, keys::service(&key)?))
+            Ok((record, keys::service_of(&incoming, &key)?))
         })
         .await?;
         let record = record.ok_or_else(|| ControlError::new(ErrorCode::NotFound, id))?;
@@ -263,6 +265,7 @@ impl Manager {
             record,
             configured: false,
             directory: self.folders.of(id),
+            keyless: false,
             space: None,
             door: None,
         };
@@ -514,7 +517,10 @@ fn view(space: &LocalSpace) -> HostedSpace {
     let record = &space.record;
     HostedSpace {
         id: space.id.clone(),
-        service: space.name.to_string(),
+        service: match space.keyless {
+            true => String::new(),
+            false => space.name.to_string(),
+        },
         title: space.title(),
         about: match &space.space {
             Some(running) => running.space.about(),

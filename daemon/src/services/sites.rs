@@ -82,7 +82,7 @@ fn sweep(directory: &Path, keep: u32) {
 fn open(folders: &Folders, id: &str) -> Result<(Site, LocalService), DaemonError> {
     let directory = folders.of(id);
     let record = SiteRecord::load(&directory)?.ok_or_else(|| DaemonError::missing(&directory))?;
-    let signer = keys::service(&directory.join(SERVICE_KEY))?;
+    let signer = keys::service_of(&directory, &directory.join(SERVICE_KEY))?;
     let name = ServiceName::parse(&signer.service().to_string());
     let name = name.ok_or_else(|| DaemonError::Service {
         what: format!("the site {id}"),

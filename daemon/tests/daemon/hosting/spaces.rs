@@ -252,3 +252,52 @@ async fn killed_while_a_space_is_made_the_box_has_it_whole_or_not_at_all() {
     }
     assert!(whole >= 1, "the last kill comes after the commit");
 }
+
+/// Why the daemon does not start.
+fn does_not_start(host: &Router) -> String {
+    let output = host.try_command(&["run"]);
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test]
+async fn a_lost_key_keeps_its_space_or_the_box_from_starting_and_none_is_made_in_its_place() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut host = Router::start(&parent.path().join("a"), "A", CONFIGURED);
+    let pond = host.ask(&["space", "create", "Pond"]);
+    host.stop();
+    let away = parent.path().join("away");
+    for name in ["service.key", "space.key", "journal"] {
+        let path = host.dir.join("spaces/pond").join(name);
+        std::fs::rename(&path, &away).unwrap();
+        host.run();
+        let list = host.ask(&["space", "list"]);
+        let found = list.as_array().unwrap().iter();
+        let found = found.clone().find(|space| space["id"] == "pond").unwrap();
+        assert_eq!(found["state"], "failed", "without {name}");
+        assert_eq!(found["service"] == "", name == "service.key");
+        host.stop();
+        assert!(!path.exists(), "{name} was made anew");
+        std::fs::rename(&away, &path).unwrap();
+    }
+    for name in ["keys/mesh.key", "keys/space-old.key"] {
+        let path = host.dir.join(name);
+        std::fs::rename(&path, &away).unwrap();
+        let error = does_not_start(&host);
+        let expected = format!("{} is missing although there is data", path.display());
+        assert!(error.contains(&expected), "{error}");
+        assert!(!path.exists(), "{name} was made anew");
+        std::fs::rename(&away, &path).unwrap();
+    }
+    host.run();
+    let list = host.ask(&["space", "list"]);
+    let all = list.as_array().unwrap();
+    assert!(all.iter().all(|space| space["state"] == "open"), "{all:?}");
+    assert!(all.iter().any(|space| space["service"] == pond["service"]));
+
+    // A space whose key is lost can still be removed.
+    host.stop();
+    std::fs::remove_file(host.dir.join("spaces/pond/service.key")).unwrap();
+    host.run();
+    host.say(&["space", "remove", "pond", "--yes"]);
+}
