@@ -271,6 +271,7 @@ impl Sites {
         visible: bool,
         port: Option<u16>,
     ) -> Result<HostedSite, ControlError> {
+        record::check_texts(Some(&title), None)?;
         let mut record = SiteRecord::new(title, visible, self.hosted.free_port(port)?);
         (record.from, record.number) = (from, 1);
         record.published = self.clock.unix_seconds();
@@ -332,6 +333,7 @@ impl Sites {
             Some((directory, _)) => Some(self.incoming(directory)?.1),
             None => None,
         };
+        record::check_texts(change.title.as_deref(), None)?;
         let mut record = old.record.clone();
         record.title = change.title.unwrap_or(record.title);
         record.visible = change.visible.unwrap_or(record.visible);
