@@ -47,6 +47,7 @@ Usage: warrend COMMAND [OPTIONS]
   space list | show NAME  the spaces of this box, or one, with their settings
   space set NAME          change settings [--name TEXT] [--about TEXT] [--visible yes|no] [--quota MIB]
                           [--closed yes|no] [--picture FILE] [--files-quota MIB] [--member-quota MIB]
+                          [--owner HEX|npub1...]; --visible no changes its address and needs --yes
   space invite NAME       make an invitation, as link and as picture to scan
        [--uses N] [--expires DAYS] [--role ID] [--channel ID]
   space list-invites NAME | revoke-invite NAME ID
@@ -179,11 +180,16 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Task, DaemonEr
         Some(Arg::Value(command)) => command.string().map_err(usage)?,
         Some(other) => return Err(usage(other.unexpected())),
     };
+    if command == "help" {
+        return Ok(Task::Print(HELP));
+    }
     if command == "space" {
-        return Ok(Task::Space(Box::new(space::parse(&mut parser)?)));
+        let task = space::parse(&mut parser)?;
+        return Ok(task.map_or(Task::Print(HELP), |task| Task::Space(Box::new(task))));
     }
     if command == "site" {
-        return Ok(Task::Site(Box::new(site::parse(&mut parser)?)));
+        let task = site::parse(&mut parser)?;
+        return Ok(task.map_or(Task::Print(HELP), |task| Task::Site(Box::new(task))));
     }
     let show = match command.as_str() {
         "status" => Some(Table::Status),

@@ -55,6 +55,8 @@ pub struct Change {
     pub member_quota_mib: Option<u32>,
     /// Whether it has moved to another box.
     pub closed: Option<bool>,
+    /// The owner's public key.
+    pub owner: Option<String>,
 }
 
 /// See the module.
@@ -348,6 +350,10 @@ impl Manager {
     pub async fn set(&self, name: &str, change: Change) -> Result<HostedSpace, ControlError> {
         let _one = self.hosted.one_at_a_time.lock().await;
         record::check_texts(change.title.as_deref(), change.about.as_deref())?;
+        let owner = match &change.owner {
+            Some(text) => Some(record::parse_owner(text)?),
+            None => None,
+        };
         // Or a name that the space had before could not be given back to it.
         self.hosted.catch_up_names().await;
         let old = self.own(name)?;
@@ -360,6 +366,7 @@ impl Manager {
         record.files_quota_mib = change.files_quota_mib.unwrap_or(record.files_quota_mib);
         record.member_quota_mib = change.member_quota_mib.unwrap_or(record.member_quota_mib);
         record.closed = change.closed.unwrap_or(record.closed);
+        record.owner = owner.or(record.owner);
         record.check()?;
         if space.record == old.record && (space.space.is_some() || space.record.closed) {
             return Ok(view(&space));

@@ -364,6 +364,11 @@ impl Services {
         local.chain(beside).chain(others).collect()
     }
 
+    /// Whether the island is not told of the home's own service.
+    pub fn is_home_left_out(&self) -> bool {
+        self.hosted.is_home_left_out()
+    }
+
     /// How many people the home has, where there is one.
     pub fn home_figures(&self) -> Option<HomeFigures> {
         self.home.as_ref().map(|home| home.figures())
