@@ -18,7 +18,7 @@ use crate::config::{self, DEFAULT_FILE, Mode};
 use crate::error::DaemonError;
 use crate::transfer::incoming::Place;
 use crate::transfer::{backup, restore};
-use crate::{keys, privileges, run, store};
+use crate::{run, store};
 use options::{Connection, path, text};
 use show::Table;
 
@@ -105,17 +105,8 @@ fn perform(task: Task) -> Result<(), DaemonError> {
         Task::Init(options) => print(&init::init(&options)?),
         Task::Run(file) => run::run(&file),
         Task::Check(file) => {
-            let config = config::load(&file)?;
-            // What it names beside itself.
-            config
-                .user
-                .as_deref()
-                .map(privileges::find_user)
-                .transpose()?;
-            let passphrase = config.mesh.passphrase_file.as_deref();
-            passphrase.map(keys::psk).transpose()?;
-            config.store.load()?;
-            warren_home::check_uplink(&config.feed.uplink())?;
+            let (config, text) = config::load_with_text(&file)?;
+            config::check_named(&file, &text, &config)?;
             print(&format!("{}: right\n", file.display()))
         }
         Task::FromUci(file) => {
