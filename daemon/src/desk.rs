@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use warren_mesh::service::ServiceKind;
 
-use crate::control::protocol::{ControlError, Request};
+use crate::control::protocol::{ControlError, Request, Status};
 use crate::control::server::{Answers, Reply, unavailable};
 use crate::metrics::Figures;
 use crate::plane::command::{PlaneHandle, Snapshot};
@@ -71,7 +71,10 @@ impl Answers for Desk {
     async fn answer(&self, request: Request) -> Result<Reply, ControlError> {
         let manager = &self.services.manager;
         match request {
-            Request::Status {} => value(self.status.status(&self.snapshot().await?)),
+            Request::Status {} => value(Status {
+                home_left_out: self.services.is_home_left_out(),
+                ..self.status.status(&self.snapshot().await?)
+            }),
             Request::Neighbours {} => value(status::neighbours(&self.snapshot().await?)),
             Request::Routes {} => value(status::routes(&self.snapshot().await?)),
             Request::Spaces {} => value(self.services.view(ServiceKind::Space).await),
@@ -102,6 +105,7 @@ impl Answers for Desk {
                 files_quota_mib,
                 member_quota_mib,
                 closed,
+                owner,
                 picture,
             } => {
                 let change = Change {
@@ -112,6 +116,7 @@ impl Answers for Desk {
                     files_quota_mib,
                     member_quota_mib,
                     closed,
+                    owner,
                 };
                 let set = manager.set(&space, change).await?;
                 match picture {

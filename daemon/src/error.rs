@@ -40,6 +40,16 @@ pub enum DaemonError {
         /// What it should be.
         expected: &'static str,
     },
+    /// A key is gone, and what was made after it is there.
+    #[error(
+        "{path} is missing although there is data ({data}): restore it from a backup; `warrend restore` puts back what is not there, a space or a site when its directory was moved away", path = path.display(), data = data.display()
+    )]
+    KeyMissing {
+        /// Its file.
+        path: PathBuf,
+        /// What is there.
+        data: PathBuf,
+    },
     /// An archive or a backup cannot be used.
     #[error("{path} cannot be used: {what}", path = path.display())]
     Unusable {

@@ -93,9 +93,14 @@ pub fn is_mesh_key(text: &str) -> bool {
     parse(MESH, text.as_bytes()).is_some()
 }
 
-/// The node's mesh key, made if there is none; whether it is new.
+/// The node's mesh key, made on a box that never ran; whether it is new.
 pub fn mesh(state: &Path) -> Result<(MeshIdentity, bool), DaemonError> {
-    let (secret, new) = load_or_create(&mesh_file(state), MESH)?;
+    let file = mesh_file(state);
+    // What a box has after its first start, and not before: spaces may have been imported earlier.
+    for made in [GENERATION, "home", "relay"] {
+        not_lost(&file, &state.join(made))?;
+    }
+    let (secret, new) = load_or_create(&file, MESH)?;
     Ok((MeshIdentity::from_seed(&secret), new))
 }
 
@@ -104,7 +109,24 @@ pub fn service_file(state: &Path, space: &str) -> PathBuf {
     directory(state).join(format!("space-{space}.key"))
 }
 
-/// The service key in a file, made if there is none.
+/// An error if a key's file is gone, and what is made after it is there: another key would be another address.
+fn not_lost(file: &Path, data: &Path) -> Result<(), DaemonError> {
+    if !file.exists() && data.exists() {
+        return Err(DaemonError::KeyMissing {
+            path: file.to_path_buf(),
+            data: data.to_path_buf(),
+        });
+    }
+    Ok(())
+}
+
+/// The service key of what is in a directory; made where there is no such directory yet.
+pub fn service_of(directory: &Path, file: &Path) -> Result<ServiceSigner, DaemonError> {
+    not_lost(file, directory)?;
+    service(file)
+}
+
+/// The service key in a file, made if there is none: for what is put together.
 pub fn service(file: &Path) -> Result<ServiceSigner, DaemonError> {
     let (secret, _) = load_or_create(file, SERVICE)?;
     Ok(ServiceSigner::master(&secret))

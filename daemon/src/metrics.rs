@@ -43,12 +43,14 @@ pub struct Prepared {
 
 /// Binds what the configuration names and reads the token.
 pub fn prepare(config: &Metrics) -> Result<Prepared, DaemonError> {
-    let token = config.token_file.as_deref().map(read_token).transpose()?;
+    let token = config.token_file.as_ref();
+    let token = token.map(|file| read_token(file.get_ref())).transpose()?;
     let listener = Listener::open(config.listen.get_ref())?;
     Ok(Prepared { listener, token })
 }
 
-fn read_token(file: &std::path::Path) -> Result<Zeroizing<String>, DaemonError> {
+/// The token in a file.
+pub fn read_token(file: &std::path::Path) -> Result<Zeroizing<String>, DaemonError> {
     let bytes = store::read(file, TOKEN_MAX)?.ok_or_else(|| DaemonError::missing(file))?;
     let bytes = Zeroizing::new(bytes);
     keys::closed_to_others(file)?;

@@ -50,8 +50,8 @@ pub fn run(file: &Path) -> Result<(), DaemonError> {
     logger::start(config.log.level);
     let user = config
         .user
-        .as_deref()
-        .map(privileges::find_user)
+        .as_ref()
+        .map(|user| privileges::find_user(user.get_ref()))
         .transpose()?;
     store::make_dir(&config.state)?;
     let _lock = store::lock(&config.state)?;
@@ -67,8 +67,8 @@ pub fn run(file: &Path) -> Result<(), DaemonError> {
     let psk = config
         .mesh
         .passphrase_file
-        .as_deref()
-        .map(keys::psk)
+        .as_ref()
+        .map(|file| keys::psk(file.get_ref()))
         .transpose()?;
     let stores = config.store.load()?;
     allow_many_files();
@@ -266,7 +266,9 @@ impl Daemon {
         }
         if !self.config.export.is_empty() {
             let socket = self.config.control.socket.clone();
-            let exports = Exports::new(self.config.export.clone(), socket, self.clock.clone());
+            let exports = self.config.export.iter();
+            let exports = exports.map(|export| export.get_ref().clone()).collect();
+            let exports = Exports::new(exports, socket, self.clock.clone());
             tokio::spawn(exports.run());
         }
         tokio::select! {

@@ -63,6 +63,7 @@ impl Fixed {
                 tun_rejected: snapshot.tun_rejected,
             },
             backup: self.schedule.as_ref().map(Schedule::status),
+            home_left_out: false,
         }
     }
 }

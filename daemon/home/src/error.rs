@@ -25,6 +25,14 @@ pub enum HomeError {
         /// What is wrong with it.
         what: String,
     },
+    /// A key is gone, and people are here.
+    #[error(
+        "{path} is missing although there is data beside it: restore it from a backup, or move the directory of the home away and run `warrend restore BACKUP`"
+    )]
+    KeyMissing {
+        /// Its file.
+        path: PathBuf,
+    },
     /// Certificates of authorities cannot be used.
     #[error("{path}: {what}; `ca_file` names a file with certificates (PEM)")]
     Certificates {

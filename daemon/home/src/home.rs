@@ -30,6 +30,7 @@ pub use figures::HomeFigures;
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,7 @@ use crate::config::{Clock, HomeConfig};
 use crate::dialer::{BoxFuture, Dialer, ServiceKind, ServiceListing, ServiceName};
 use crate::error::HomeError;
 use crate::feed::Feed;
+use crate::files;
 use crate::forms;
 use crate::guests::{Guests, Token};
 use crate::hosts::{Site, site};
@@ -90,6 +92,29 @@ impl std::fmt::Debug for Home {
     }
 }
 
+/// An error if a key of the home was lost: another one would make it another home. Each is made before what is named
+/// beside it; homes of older versions have people, and neither of the other two keys.
+fn check_keys(dir: &Path) -> Result<(), HomeError> {
+    let has_people = !files::list(&dir.join("guests"), "guest")?.is_empty()
+        || !files::list(&dir.join("accounts"), "account")?.is_empty();
+    let has_messages = dir.join("messages").exists();
+    let keys = [
+        ("channel.key", has_people),
+        (
+            "feed.key",
+            has_messages || dir.join("collector.key").exists(),
+        ),
+        ("collector.key", has_messages),
+    ];
+    for (name, was_made) in keys {
+        let path = dir.join(name);
+        if was_made && !path.exists() {
+            return Err(HomeError::KeyMissing { path });
+        }
+    }
+    Ok(())
+}
+
 type Answer = Result<Response<Body>, Response<Body>>;
 
 impl Home {
@@ -107,6 +132,7 @@ impl Home {
             Arc::clone(&clock),
         )?;
         let people = Arc::new(People::new(guests, accounts)?);
+        check_keys(&config.dir)?;
         let shelf = Arc::new(Shelf::open(config.dir.join("unsent"))?);
         let channel_key = Arc::new(ChannelKey::open(&config.dir.join("channel.key"))?);
         let mut form_secret = [0; 32];
@@ -322,10 +348,13 @@ impl Home {
         if known {
             Ok(())
         } else {
-            Err(text(
+            let mut response = text(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "This cannot be done here.\n",
-            ))
+            );
+            let known: Vec<&str> = methods.iter().map(Method::as_str).collect();
+            set(&mut response, header::ALLOW, &known.join(", "));
+            Err(response)
         }
     }
 
@@ -471,5 +500,32 @@ fn nonce() -> Result<String, Response<Body>> {
             StatusCode::INTERNAL_SERVER_ERROR,
             "This home is in trouble. Try again later.\n",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_lost_where_people_are_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let guests = dir.path().join("guests");
+        for dir in [&guests, &dir.path().join("accounts")] {
+            files::make_dir(dir).unwrap();
+        }
+        check_keys(dir.path()).unwrap(); // cut short before the keys, or not yet begun
+        std::fs::write(guests.join("ann.guest"), "").unwrap();
+        let lost = |name: &str| {
+            let error = check_keys(dir.path()).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("missing"), "{error}");
+            std::fs::write(dir.path().join(name), "").unwrap();
+        };
+        lost("channel.key");
+        check_keys(dir.path()).unwrap(); // of an older version
+        files::make_dir(&dir.path().join("messages")).unwrap();
+        lost("feed.key");
+        lost("collector.key");
+        check_keys(dir.path()).unwrap();
     }
 }

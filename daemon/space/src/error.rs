@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+/// How a space comes back from a backup.
+const RESTORE: &str = "restore the space from a backup: `warrend space remove NAME --yes` (one of the configuration file: move its directory and its key in `keys` away), stop the daemon, `warrend restore BACKUP`";
+
 /// Why a space cannot be opened or written.
 #[derive(Debug, thiserror::Error)]
 pub enum SpaceError {
@@ -29,6 +32,30 @@ pub enum SpaceError {
         path: PathBuf,
         /// What is wrong with it.
         what: String,
+    },
+    /// The key's file is not what its name says.
+    #[error("{path}: {what}; {RESTORE}")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The journal is not what was written.
+    #[error("the journal {path} is damaged: {what}; {RESTORE}")]
+    Journal {
+        /// Its directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// What was made together with the space is gone, and the rest of it is there.
+    #[error("{path} is missing although there is data ({data}): {RESTORE}")]
+    Missing {
+        /// What is gone.
+        path: PathBuf,
+        /// What is there.
+        data: PathBuf,
     },
     /// The index could not be used, not even after it was built anew.
     #[error(

@@ -15,7 +15,7 @@ const FIRST_LINE: &str = "warren space key 1";
 /// Reads the key, or makes one when there is no file yet.
 pub fn open(path: &Path) -> Result<Keys, SpaceError> {
     match fs::read_to_string(path) {
-        Ok(text) => parse(&text).ok_or_else(|| SpaceError::Damaged {
+        Ok(text) => parse(&text).ok_or_else(|| SpaceError::Key {
             path: path.to_owned(),
             what: format!("not a key file: it must begin with the line `{FIRST_LINE}`"),
         }),
@@ -83,6 +83,6 @@ mod tests {
             0o600
         );
         fs::write(&path, "nonsense").unwrap();
-        assert!(matches!(open(&path), Err(SpaceError::Damaged { .. })));
+        assert!(matches!(open(&path), Err(SpaceError::Key { .. })));
     }
 }

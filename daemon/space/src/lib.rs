@@ -57,5 +57,6 @@ pub use error::SpaceError;
 pub use files::{
     BoxFuture, BoxStream, ByteStream, Fetcher, PICTURE_BYTES, PictureError, picture_kind, range,
 };
+pub use names::is_readable;
 pub use personal::Residents;
 pub use space::{FIRST_CHANNEL, Space, Summary, remove_from_servers};

@@ -3,6 +3,7 @@
 mod host;
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,6 +31,10 @@ use crate::{http, ingest, keyfile, presence, told, vanish};
 
 /// Bytes of events that may be on their way in at a time.
 const INTAKE_BYTES: usize = 4 << 20;
+/// The file of the space's own key.
+const KEY: &str = "space.key";
+/// The directory of its events.
+const JOURNAL: &str = "journal";
 /// The channel every new space has, so that there is something to write in. Everybody may join it.
 pub const FIRST_CHANNEL: &str = "general";
 
@@ -71,9 +76,7 @@ impl Space {
     /// Opens the space in `config.dir`, or makes a new one there. Blocks while files are read; needs no runtime.
     pub fn open(config: SpaceConfig, clock: Clock) -> Result<Arc<Self>, SpaceError> {
         check_service(&config)?;
-        let place = find_place(&config)?;
-        let store = open_events(&config, &place)?;
-        Self::open_with(store, &place, config, clock, None)
+        Self::open_with(config, clock, None)
     }
 
     /// Opens the relay of the people of a home instead (see `personal`). The directory is as that of a space.
@@ -83,21 +86,20 @@ impl Space {
         clock: Clock,
     ) -> Result<Arc<Self>, SpaceError> {
         check_service(&config)?;
-        let place = find_place(&config)?;
-        let store = open_events(&config, &place)?;
-        Self::open_with(store, &place, config, clock, Some(residents))
+        Self::open_with(config, clock, Some(residents))
     }
 
     fn open_with(
-        store: Box<dyn Store>,
-        place: &Place,
         config: SpaceConfig,
         clock: Clock,
         residents: Option<Arc<dyn Residents>>,
     ) -> Result<Arc<Self>, SpaceError> {
         let told = config.clone();
         let failed = |error| store_failed(&told, error);
-        let keys = keyfile::open(&config.dir.join("space.key"))?;
+        let place = find_place(&config)?;
+        // Before anything else is made: see `check_whole`.
+        let keys = keyfile::open(&config.dir.join(KEY))?;
+        let store = open_events(&config, &place)?;
         let mut groups = Groups::new(keys.public_key());
         let mut deletions: HashMap<ChannelId, u32> = HashMap::new();
         store
@@ -110,7 +112,7 @@ impl Space {
                 }
             })
             .map_err(failed)?;
-        let files = open_files(&config, place)?;
+        let files = open_files(&config, &place)?;
         let core = Core::new(config.clone(), clock, keys, store, files, groups, residents);
         core.files
             .catch_up(&deletions)
@@ -235,7 +237,29 @@ pub fn find_place(config: &SpaceConfig) -> Result<Place, SpaceError> {
         path: config.dir.clone(),
         source,
     })?;
+    check_whole(config)?;
     Place::find(config)
+}
+
+/// An error where the key or the journal was lost: another key would make it another space, another journal an empty
+/// one. The key is made first, then the journal, then the rest: so after a crash in between nothing counts as lost.
+fn check_whole(config: &SpaceConfig) -> Result<(), SpaceError> {
+    let here = |name: &&str| config.dir.join(name).exists();
+    let lost = |name: &str, data: &str| SpaceError::Missing {
+        path: config.dir.join(name),
+        data: config.dir.join(data),
+    };
+    let later = ["index.sqlite", "files.sqlite"];
+    let after_key = std::iter::once(JOURNAL).chain(later).find(here);
+    if let Some(data) = after_key.filter(|_| !here(&KEY)) {
+        return Err(lost(KEY, data));
+    }
+    let is_elsewhere = Place::read_in(&config.dir)?.events;
+    let after_journal = later.into_iter().find(here);
+    match after_journal.filter(|_| !is_elsewhere && !here(&JOURNAL)) {
+        Some(data) => Err(lost(JOURNAL, data)),
+        None => Ok(()),
+    }
 }
 
 /// Opens the events of a space, or makes the place for them.
@@ -248,7 +272,7 @@ pub fn open_events(config: &SpaceConfig, place: &Place) -> Result<Box<dyn Store>
         ));
     }
     place.postgres(&config.stores)?;
-    let path = config.dir.join("journal");
+    let path = config.dir.join(JOURNAL);
     let disk = Directory::open(&path).map_err(|source| SpaceError::File {
         action: "open",
         path,
@@ -285,16 +309,27 @@ fn store_failed(config: &SpaceConfig, error: StoreError) -> SpaceError {
             path: config.dir.join("index.sqlite"),
             source,
         },
-        StoreError::Journal(source) if source.kind() == std::io::ErrorKind::Unsupported => {
+        StoreError::Journal(source) if source.kind() == ErrorKind::Unsupported => {
             SpaceError::Store(format!("the journal of {}: {source}", config.dir.display()))
+        }
+        StoreError::Journal(source)
+            if matches!(
+                source.kind(),
+                ErrorKind::InvalidData | ErrorKind::UnexpectedEof
+            ) =>
+        {
+            SpaceError::Journal {
+                path: config.dir.join(JOURNAL),
+                what: source.to_string(),
+            }
         }
         StoreError::Journal(source) => SpaceError::File {
             action: "use",
-            path: config.dir.join("journal"),
+            path: config.dir.join(JOURNAL),
             source,
         },
-        StoreError::Record(error) => SpaceError::Damaged {
-            path: config.dir.join("journal"),
+        StoreError::Record(error) => SpaceError::Journal {
+            path: config.dir.join(JOURNAL),
             what: error.to_string(),
         },
         error @ StoreError::Server(_) => SpaceError::Store(error.to_string()),

@@ -18,7 +18,7 @@ use crate::config::{self, DEFAULT_FILE, Mode};
 use crate::error::DaemonError;
 use crate::transfer::incoming::Place;
 use crate::transfer::{backup, restore};
-use crate::{keys, privileges, run, store};
+use crate::{run, store};
 use options::{Connection, path, text};
 use show::Table;
 
@@ -47,6 +47,7 @@ Usage: warrend COMMAND [OPTIONS]
   space list | show NAME  the spaces of this box, or one, with their settings
   space set NAME          change settings [--name TEXT] [--about TEXT] [--visible yes|no] [--quota MIB]
                           [--closed yes|no] [--picture FILE] [--files-quota MIB] [--member-quota MIB]
+                          [--owner HEX|npub1...]; --visible no changes its address and needs --yes
   space invite NAME       make an invitation, as link and as picture to scan
        [--uses N] [--expires DAYS] [--role ID] [--channel ID]
   space list-invites NAME | revoke-invite NAME ID
@@ -104,17 +105,8 @@ fn perform(task: Task) -> Result<(), DaemonError> {
         Task::Init(options) => print(&init::init(&options)?),
         Task::Run(file) => run::run(&file),
         Task::Check(file) => {
-            let config = config::load(&file)?;
-            // What it names beside itself.
-            config
-                .user
-                .as_deref()
-                .map(privileges::find_user)
-                .transpose()?;
-            let passphrase = config.mesh.passphrase_file.as_deref();
-            passphrase.map(keys::psk).transpose()?;
-            config.store.load()?;
-            warren_home::check_uplink(&config.feed.uplink())?;
+            let (config, text) = config::load_with_text(&file)?;
+            config::check_named(&file, &text, &config)?;
             print(&format!("{}: right\n", file.display()))
         }
         Task::FromUci(file) => {
@@ -200,11 +192,16 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Task, DaemonEr
         Some(Arg::Value(command)) => command.string().map_err(usage)?,
         Some(other) => return Err(usage(other.unexpected())),
     };
+    if command == "help" {
+        return Ok(Task::Print(HELP));
+    }
     if command == "space" {
-        return Ok(Task::Space(Box::new(space::parse(&mut parser)?)));
+        let task = space::parse(&mut parser)?;
+        return Ok(task.map_or(Task::Print(HELP), |task| Task::Space(Box::new(task))));
     }
     if command == "site" {
-        return Ok(Task::Site(Box::new(site::parse(&mut parser)?)));
+        let task = site::parse(&mut parser)?;
+        return Ok(task.map_or(Task::Print(HELP), |task| Task::Site(Box::new(task))));
     }
     let show = match command.as_str() {
         "status" => Some(Table::Status),

@@ -107,6 +107,10 @@ fn status(status: &Status) -> String {
             ),
         ),
     ];
+    if status.home_left_out {
+        let told = "other homes do not find what people here write for everybody: too much is visible; hide a space or a site";
+        rows.push(row("home", told.into()));
+    }
     if let Some(backup) = &status.backup {
         let made = match backup.made {
             Some(made) => format!("{}, of {}", backup.dir, invite::day(Some(made))),

@@ -35,9 +35,10 @@ pub struct Task {
     connection: Connection,
 }
 
-/// Reads what follows `warrend site`.
-pub fn parse(parser: &mut Parser) -> Result<Task, DaemonError> {
+/// Reads what follows `warrend site`; `None`: somebody wants to know what there is.
+pub fn parse(parser: &mut Parser) -> Result<Option<Task>, DaemonError> {
     let action = match parser.next().map_err(usage)? {
+        Some(Arg::Long("help") | Arg::Short('h')) => return Ok(None),
         Some(Arg::Value(word)) => word.string().map_err(usage)?,
         _ => String::new(),
     };
@@ -66,6 +67,7 @@ pub fn parse(parser: &mut Parser) -> Result<Task, DaemonError> {
     let changes = matches!(action, Action::Publish | Action::Update);
     while let Some(argument) = parser.next().map_err(usage)? {
         let known = match argument {
+            Arg::Long("help") | Arg::Short('h') => return Ok(None),
             Arg::Long("control") => {
                 task.connection.control = Some(path(parser)?);
                 true
@@ -110,7 +112,7 @@ pub fn parse(parser: &mut Parser) -> Result<Task, DaemonError> {
     }
     match (action, &task.word) {
         (Action::List, None) | (Action::Publish | Action::Update | Action::Remove, Some(_)) => {
-            Ok(task)
+            Ok(Some(task))
         }
         (Action::List, Some(_)) => Err(usage("`warrend site list` needs no name")),
         (Action::Publish, None) => Err(usage("`warrend site publish` needs a folder")),

@@ -65,9 +65,10 @@ pub struct Task {
     connection: Connection,
 }
 
-/// Reads what follows `warrend space`.
-pub fn parse(parser: &mut Parser) -> Result<Task, DaemonError> {
+/// Reads what follows `warrend space`; `None`: somebody wants to know what there is.
+pub fn parse(parser: &mut Parser) -> Result<Option<Task>, DaemonError> {
     let action = match parser.next().map_err(usage)? {
+        Some(Arg::Long("help") | Arg::Short('h')) => return Ok(None),
         Some(Arg::Value(word)) => word.string().map_err(usage)?,
         _ => String::new(),
     };
@@ -115,6 +116,7 @@ pub fn parse(parser: &mut Parser) -> Result<Task, DaemonError> {
         let creates = task.action == Action::Create;
         let invites = task.action == Action::Invite;
         let known = match argument {
+            Arg::Long("help") | Arg::Short('h') => return Ok(None),
             Arg::Long("control") => {
                 task.connection.control = Some(path(parser)?);
                 true
@@ -187,11 +189,11 @@ pub fn parse(parser: &mut Parser) -> Result<Task, DaemonError> {
             }
             Arg::Long("owner") => {
                 task.owner = Some(text(parser)?);
-                creates
+                sets || creates
             }
             Arg::Long("yes") => {
                 task.yes = true;
-                task.action == Action::Remove
+                sets || task.action == Action::Remove
             }
             Arg::Long("move") => {
                 task.moves = true;
@@ -207,7 +209,7 @@ pub fn parse(parser: &mut Parser) -> Result<Task, DaemonError> {
             return Err(usage("this `warrend space` command has no such option"));
         }
     }
-    task.check()
+    task.check().map(Some)
 }
 
 impl Task {
@@ -235,6 +237,26 @@ impl Task {
         Ok(self)
     }
 
+    /// The service of a visible space that is about to be hidden, which gives it another one: only where that is meant.
+    fn address_before_hiding(&self, socket: &Path) -> Result<Option<String>, DaemonError> {
+        if self.visible != Some(false) {
+            return Ok(None);
+        }
+        let all: Vec<HostedSpace> = client::ask(socket, &Request::SpaceList {})?;
+        // Where there is none of this name, the daemon says so.
+        let found = find(&all, &self.words[0]).ok();
+        let Some(space) = found.filter(|space| space.visible && !space.configured) else {
+            return Ok(None);
+        };
+        if self.yes {
+            return Ok(Some(space.service.clone()));
+        }
+        Err(usage(format!(
+            "hiding {:?} changes its address, so that who knew it does not find it any more: all links and invitations stop working, also those of its members; say so with --yes",
+            space.title
+        )))
+    }
+
     /// Has the daemon do it; what to print.
     pub fn perform(self) -> Result<String, DaemonError> {
         let options = Options {
@@ -259,6 +281,7 @@ impl Task {
                 show::render(find(&all, &word(0))?, &options, details)
             }
             Action::Set => {
+                let before = self.address_before_hiding(&options.socket)?;
                 let config = self.connection.config();
                 let copied = self.picture.as_ref();
                 let copied = copied
@@ -273,9 +296,14 @@ impl Task {
                     files_quota_mib: self.files_quota_mib,
                     member_quota_mib: self.member_quota_mib,
                     closed: self.closed,
+                    owner: self.owner,
                     picture: copied.as_ref().map(|copied| copied.directory.clone()),
                 };
-                show::ask(&request, &options, details)
+                show::ask(&request, &options, |space: &HostedSpace| {
+                    let told = before.as_ref().filter(|old| **old != space.service);
+                    let told = told.map(|old| moved(old, space)).unwrap_or_default();
+                    format!("{told}{}", details(space))
+                })
             }
             Action::Invite => {
                 let request = Request::SpaceInvite {
@@ -390,6 +418,15 @@ fn created(space: &HostedSpace) -> String {
         None => "It has no owner: every member may make channels.",
     };
     format!("{} is there. {who}\n\n{}", space.title, details(space))
+}
+
+fn moved(old: &str, space: &HostedSpace) -> String {
+    format!(
+        "The address has changed; links and invitations of before do not work any more.\n\
+         before: ws://{old}.warren/\n\
+         now:    ws://{}.warren/\n\n",
+        space.service
+    )
 }
 
 fn details(space: &HostedSpace) -> String {

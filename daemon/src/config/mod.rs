@@ -12,13 +12,14 @@ use std::hash::Hash;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use warren_mesh::descriptor::MAX_SERVICES;
 
 use crate::error::DaemonError;
-use crate::store;
+use crate::{keys, metrics, privileges, store};
 use values::{
     Address, HostName, InterfaceName, NodeName, Open, Owner, Peer, SpaceId, Throughput, Title,
     WebAddress,
@@ -50,10 +51,10 @@ pub struct Config {
     /// The node's name.
     pub name: NodeName,
     /// Directory of keys and data.
-    #[serde(default = "default_state")]
+    #[serde(default = "default_state", deserialize_with = "state")]
     pub state: PathBuf,
     /// User to become after set-up.
-    pub user: Option<String>,
+    pub user: Option<Spanned<String>>,
     /// What is logged.
     #[serde(default)]
     pub log: Log,
@@ -78,7 +79,7 @@ pub struct Config {
     pub backup: Option<Backup>,
     /// Exports of single spaces that are made by themselves.
     #[serde(default)]
-    pub export: Vec<Export>,
+    pub export: Vec<Spanned<Export>>,
     /// Servers on which new spaces keep events and files.
     #[serde(default)]
     pub store: stores::Store,
@@ -133,7 +134,7 @@ pub enum Level {
 #[serde(deny_unknown_fields, default)]
 pub struct Mesh {
     /// File with the passphrase of a closed mesh.
-    pub passphrase_file: Option<PathBuf>,
+    pub passphrase_file: Option<Spanned<PathBuf>>,
     /// Whether packets may travel by AES.
     pub aes: Aes,
     /// Carriers `ether`.
@@ -243,7 +244,7 @@ pub struct Metrics {
     /// Where they are served.
     pub listen: Spanned<WebAddress>,
     /// File with the token that has to be shown. Without one only this machine may be able to ask.
-    pub token_file: Option<PathBuf>,
+    pub token_file: Option<Spanned<PathBuf>>,
 }
 
 /// `[backup]`
@@ -251,6 +252,7 @@ pub struct Metrics {
 #[serde(deny_unknown_fields)]
 pub struct Backup {
     /// Where to.
+    #[serde(deserialize_with = "absolute")]
     pub dir: PathBuf,
     /// How often.
     pub every: Every,
@@ -263,6 +265,7 @@ pub struct Export {
     /// Id, title or service of the space.
     pub space: String,
     /// Where to.
+    #[serde(deserialize_with = "absolute")]
     pub dir: PathBuf,
     /// How often.
     pub every: Every,
@@ -322,6 +325,25 @@ pub const DEFAULT_FILE: &str = "/etc/warren/warren.toml";
 
 fn default_state() -> PathBuf {
     PathBuf::from("/var/lib/warren")
+}
+
+fn state<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(from)?;
+    if path.as_os_str().is_empty() {
+        return Err(Error::custom(
+            "found an empty `state`, expected a directory",
+        ));
+    }
+    Ok(path)
+}
+
+fn absolute<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(from)?;
+    if !path.is_absolute() {
+        let message = format!("found {path:?}, expected a directory as a path from / on");
+        return Err(Error::custom(message));
+    }
+    Ok(path)
 }
 
 const fn yes() -> bool {
@@ -397,11 +419,6 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         );
         return Err(at(path, text, interface.name.span().start, message));
     }
-    if config.state.as_os_str().is_empty() {
-        let place = text.find("state").unwrap_or(0);
-        let message = String::from("found an empty `state`, expected a directory");
-        return Err(at(path, text, place, message));
-    }
     if let Some(metrics) = &config.metrics
         && metrics.token_file.is_none()
         && let WebAddress::Tcp(address) = metrics.listen.get_ref()
@@ -412,19 +429,18 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         );
         return Err(at(path, text, metrics.listen.span().start, message));
     }
-    if config
-        .backup
-        .as_ref()
-        .is_some_and(|backup| !backup.dir.is_absolute())
-    {
-        let place = text.find("[backup]").unwrap_or(0);
-        let message = String::from("found a relative `dir` of backups, expected a path from / on");
-        return Err(at(path, text, place, message));
-    }
-    if config.export.iter().any(|export| !export.dir.is_absolute()) {
-        let place = text.find("[[export]]").unwrap_or(0);
-        let message = String::from("found a relative `dir` of exports, expected a path from / on");
-        return Err(at(path, text, place, message));
+    let mut seen = HashSet::new();
+    let mut exports = config.export.iter();
+    if let Some(export) = exports.find(|export| {
+        let Export { space, dir, .. } = export.get_ref();
+        !seen.insert((space, dir))
+    }) {
+        let message = format!(
+            "found an export of {:?} into {:?} a second time, expected another `space` or another `dir`: each would remove the other's files",
+            export.get_ref().space,
+            export.get_ref().dir
+        );
+        return Err(at(path, text, export.span().start, message));
     }
     if let Some(span) = second(&config.feed.relays) {
         return Err(duplicate("relay", span));
@@ -441,6 +457,37 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         return Err(at(path, text, space.id.span().start, message));
     }
     Ok(config)
+}
+
+/// Looks at everything beside it that a configuration names: an error says where it is named, and by which key.
+pub fn check_named(path: &Path, text: &str, config: &Config) -> Result<(), DaemonError> {
+    let wrong = |key: &str, span: std::ops::Range<usize>, error: DaemonError| {
+        at(path, text, span.start, format!("`{key}`: {error}"))
+    };
+    if let Some(user) = &config.user {
+        let found = privileges::find_user(user.get_ref());
+        found.map_err(|error| wrong("user", user.span(), error))?;
+    }
+    if let Some(file) = &config.mesh.passphrase_file {
+        let read = keys::psk(file.get_ref());
+        read.map_err(|error| wrong("passphrase_file", file.span(), error))?;
+    }
+    if let Some(file) = config
+        .metrics
+        .as_ref()
+        .and_then(|it| it.token_file.as_ref())
+    {
+        let read = metrics::read_token(file.get_ref());
+        read.map_err(|error| wrong("token_file", file.span(), error))?;
+    }
+    let stores = config.store.check_files();
+    stores.map_err(|(key, span, error)| wrong(key, span, error))?;
+    config.store.load()?;
+    let uplink = warren_home::check_uplink(&config.feed.uplink()).map_err(DaemonError::from);
+    match &config.feed.ca_file {
+        Some(file) => uplink.map_err(|error| wrong("ca_file", file.span(), error).into()),
+        None => uplink,
+    }
 }
 
 fn second<'a, T: Eq + Hash + 'a>(

@@ -26,7 +26,7 @@ pub struct Store {
     /// `postgres:` and what libpq takes, or `postgresql://...`.
     pub events: Option<Spanned<String>>,
     /// File with the password, if the server wants one.
-    pub password_file: Option<PathBuf>,
+    pub password_file: Option<Spanned<PathBuf>>,
     /// `[store.files]`
     pub files: Option<FileStore>,
 }
@@ -54,7 +54,7 @@ pub struct S3 {
     #[serde(default)]
     pub prefix: String,
     /// File of two lines: the name of the key, and the key.
-    pub key_file: PathBuf,
+    pub key_file: Spanned<PathBuf>,
 }
 
 fn any_region() -> String {
@@ -107,6 +107,18 @@ impl Store {
         Ok(())
     }
 
+    /// Whether its files can be read; if not, by which key they are named, and where.
+    pub fn check_files(&self) -> Result<(), (&'static str, std::ops::Range<usize>, DaemonError)> {
+        if let Some(file) = &self.password_file {
+            read(file.get_ref()).map_err(|error| ("password_file", file.span(), error))?;
+        }
+        if let Some(files) = &self.files {
+            let file = &files.s3.get_ref().key_file;
+            access(file.get_ref()).map_err(|error| ("key_file", file.span(), error))?;
+        }
+        Ok(())
+    }
+
     /// The servers, with passwords and keys from their files.
     pub fn load(&self) -> Result<Stores, DaemonError> {
         let unusable = |path: &Path, what| DaemonError::Unusable {
@@ -116,28 +128,36 @@ impl Store {
         let mut loaded = Stores::default();
         if let Some(events) = &self.events {
             let password = match &self.password_file {
-                Some(path) => Some(Secret::new(read(path)?.trim_end().to_owned())),
+                Some(path) => Some(Secret::new(read(path.get_ref())?.trim_end().to_owned())),
                 None => None,
             };
-            let path = self.password_file.clone().unwrap_or_default();
+            let path = self.password_file.clone().map(Spanned::into_inner);
+            let path = path.unwrap_or_default();
             let server = postgres(events.get_ref(), password);
             loaded.events = Some(server.map_err(|what| unusable(&path, what))?);
         }
         if let Some(files) = &self.files {
             let store = files.s3.get_ref();
-            let text = read(&store.key_file)?;
-            let mut lines = text.lines().map(str::trim);
-            let (Some(name), Some(key)) = (lines.next(), lines.next()) else {
-                return Err(DaemonError::Format {
-                    path: store.key_file.clone(),
-                    expected: "two lines, the name of the key and the key",
-                });
-            };
-            let server = s3(store, name.to_owned(), Secret::new(key.to_owned()));
-            loaded.files = Some(server.map_err(|what| unusable(&store.key_file, what))?);
+            let path = store.key_file.get_ref();
+            let (name, key) = access(path)?;
+            let server = s3(store, name, key);
+            loaded.files = Some(server.map_err(|what| unusable(path, what))?);
         }
         Ok(loaded)
     }
+}
+
+/// The name of a key, and the key.
+fn access(path: &Path) -> Result<(String, Secret), DaemonError> {
+    let text = read(path)?;
+    let mut lines = text.lines().map(str::trim);
+    let (Some(name), Some(key)) = (lines.next(), lines.next()) else {
+        return Err(DaemonError::Format {
+            path: path.to_path_buf(),
+            expected: "two lines, the name of the key and the key",
+        });
+    };
+    Ok((name.to_owned(), Secret::new(key.to_owned())))
 }
 
 fn read(path: &Path) -> Result<Zeroizing<String>, DaemonError> {

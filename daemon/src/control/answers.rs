@@ -231,6 +231,9 @@ pub struct Status {
     /// How backups stand that are made by themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupStatus>,
+    /// Whether other homes do not find what people of this one write for everybody, because too much else is visible.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub home_left_out: bool,
 }
 
 /// An interface in use.

@@ -128,6 +128,10 @@ fn sentence(error: &ControlError) -> String {
         }
         ErrorCode::LineTooLong => format!("the request is longer than {first} bytes"),
         ErrorCode::Unavailable => String::from("it is busy or stopping; try again"),
+        ErrorCode::NoInvite => format!(
+            "there is no open invitation {first:?}; `warrend space list-invites {}` shows which there are",
+            argument(1)
+        ),
         ErrorCode::NotFound => {
             format!(
                 "there is nothing called {first:?} here; `warrend space list` and `warrend site list` show what there is"
@@ -146,7 +150,7 @@ fn sentence(error: &ControlError) -> String {
         ErrorCode::Exists => format!("it is here already, as {first}; nothing was changed"),
         ErrorCode::TooManyVisible => {
             format!(
-                "{first} are visible already, and no more can be; hide one, or leave this one hidden"
+                "{first} spaces and sites are visible already, and no more can be; hide one, or leave this one hidden"
             )
         }
         ErrorCode::AnnouncementTooLong => String::from(

@@ -73,6 +73,9 @@ pub enum Request {
         /// Whether it has moved to another box: a closed one is kept, but not served.
         #[serde(default)]
         closed: Option<bool>,
+        /// Public key of its owner from now on: 64 hexadecimal digits or `npub1...`.
+        #[serde(default)]
+        owner: Option<String>,
         /// Name of a directory below `spaces` (`.incoming-...`) that holds its new picture, and goes.
         #[serde(default)]
         picture: Option<String>,
@@ -206,6 +209,7 @@ impl Request {
             files_quota_mib: None,
             member_quota_mib: None,
             closed: Some(closed),
+            owner: None,
             picture: None,
         }
     }
@@ -253,6 +257,8 @@ pub enum ErrorCode {
     Unavailable,
     /// Nothing here has this name. Argument: the name.
     NotFound,
+    /// No open invitation has this id or code. Arguments: it, and the space's id.
+    NoInvite,
     /// Several have this title. Argument: the title.
     Ambiguous,
     /// It stands in the configuration file and is changed there alone. Argument: its id.

@@ -2,6 +2,7 @@
 //! is on disk is decided elsewhere; this follows it.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ pub struct LocalSpace {
     pub configured: bool,
     /// Where its files are.
     pub directory: PathBuf,
+    /// Whether the key of its service was lost: then `name` and `signer` stand for nothing.
+    pub keyless: bool,
     /// The space, while it is open.
     pub space: Option<Arc<Running>>,
     /// The way in from the island, while there is one.
@@ -170,6 +173,8 @@ pub struct Hosted {
     dialer: OnceLock<Weak<MeshDialer>>,
     /// A space is called something else.
     pub renamed: Arc<Notify>,
+    /// Whether the island is not told of the home's own service, because too much else is visible.
+    home_left_out: AtomicBool,
 }
 
 impl Hosted {
@@ -191,6 +196,7 @@ impl Hosted {
             one_at_a_time: tokio::sync::Mutex::default(),
             dialer: OnceLock::new(),
             renamed: Arc::default(),
+            home_left_out: AtomicBool::new(false),
         }
     }
 
@@ -358,12 +364,23 @@ impl Hosted {
                 .pop_if(|service| service.kind == ServiceKind::Home)
                 .is_some()
         {
-            log::warn!(
-                "the island is told of as many services as it can be: other homes do not find what people of this one write for everybody"
-            );
+            // Said once, not with each change of a space.
+            if !self.home_left_out.swap(true, Ordering::Relaxed) {
+                log::warn!(
+                    "the island is told of as many services as it can be: other homes do not find what people of this one write for everybody; hide a space or a site"
+                );
+            }
             return self.publish(&shown).await;
         }
+        if told.is_ok() {
+            self.home_left_out.store(false, Ordering::Relaxed);
+        }
         told
+    }
+
+    /// Whether the island is not told of the home's own service.
+    pub fn is_home_left_out(&self) -> bool {
+        self.home_left_out.load(Ordering::Relaxed)
     }
 
     async fn publish(&self, shown: &[Shown]) -> Result<(), DescriptorError> {
@@ -433,7 +450,7 @@ pub fn open(
         what: format!("the space {id}"),
         reason,
     };
-    let signer = keys::service(key_file)?;
+    let signer = keys::service_of(&directory, key_file)?;
     let service = signer.service().to_string();
     let name = ServiceName::parse(&service).ok_or_else(|| failed("its key has no name".into()))?;
     let space = if record.closed {
@@ -448,6 +465,7 @@ pub fn open(
         record,
         configured,
         directory,
+        keyless: false,
         space,
         door: None,
     })

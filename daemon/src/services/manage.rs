@@ -55,6 +55,8 @@ pub struct Change {
     pub member_quota_mib: Option<u32>,
     /// Whether it has moved to another box.
     pub closed: Option<bool>,
+    /// The owner's public key.
+    pub owner: Option<String>,
 }
 
 /// See the module.
@@ -216,8 +218,10 @@ impl Manager {
             // There is one of its own at every home, and people name theirs by its service.
             return Err(ControlError::new(ErrorCode::OfHome, directory));
         }
-        let key = incoming.join(SERVICE_KEY);
-        let service = blocking(move || keys::service(&key)).await?.service();
+        let (taken, key) = (incoming.clone(), incoming.join(SERVICE_KEY));
+        let service = blocking(move || keys::service_of(&taken, &key))
+            .await?
+            .service();
         let same = |space: &&LocalSpace| space.name.as_str() == service.to_string();
         if let Some(space) = spaces.iter().find(same) {
             return Err(ControlError::new(ErrorCode::Exists, space.id.clone()));
@@ -258,7 +262,7 @@ impl Manager {
         let key = incoming.join(SERVICE_KEY);
         let (record, signer) = blocking(move || {
             let record = SpaceRecord::load(&incoming)?;
-            Ok((record, keys::service(&key)?))
+            Ok((record, keys::service_of(&incoming, &key)?))
         })
         .await?;
         let record = record.ok_or_else(|| ControlError::new(ErrorCode::NotFound, id))?;
@@ -271,6 +275,7 @@ impl Manager {
             record,
             configured: false,
             directory: self.folders.of(id),
+            keyless: false,
             space: None,
             door: None,
         };
@@ -353,6 +358,10 @@ impl Manager {
     pub async fn set(&self, name: &str, change: Change) -> Result<HostedSpace, ControlError> {
         let _one = self.hosted.one_at_a_time.lock().await;
         record::check_texts(change.title.as_deref(), change.about.as_deref())?;
+        let owner = match &change.owner {
+            Some(text) => Some(record::parse_owner(text)?),
+            None => None,
+        };
         // Or a name that the space had before could not be given back to it.
         self.hosted.catch_up_names().await;
         let old = self.own(name)?;
@@ -365,6 +374,7 @@ impl Manager {
         record.files_quota_mib = change.files_quota_mib.unwrap_or(record.files_quota_mib);
         record.member_quota_mib = change.member_quota_mib.unwrap_or(record.member_quota_mib);
         record.closed = change.closed.unwrap_or(record.closed);
+        record.owner = owner.or(record.owner);
         record.check()?;
         if space.record == old.record && (space.space.is_some() || space.record.closed) {
             return Ok(view(&space));
@@ -522,7 +532,10 @@ fn view(space: &LocalSpace) -> HostedSpace {
     let record = &space.record;
     HostedSpace {
         id: space.id.clone(),
-        service: space.name.to_string(),
+        service: match space.keyless {
+            true => String::new(),
+            false => space.name.to_string(),
+        },
         title: space.title(),
         about: match &space.space {
             Some(running) => running.space.about(),

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use warren_home::{Home, HomeConfig, HomeFigures, ServiceName};
 use warren_mesh::identity::NodeAddress;
 use warren_mesh::packet::policy::Policy;
-use warren_mesh::service::ServiceKind;
+use warren_mesh::service::{ServiceKind, ServiceSigner};
 use warren_space::stores::Stores;
 
 use crate::clock::WallClock;
@@ -231,7 +231,12 @@ fn open_made(folders: &Folders, id: &str, ground: &Ground) -> Result<LocalSpace,
         Ok(opened) => Ok(opened),
         Err(error) => {
             log::error!("{error}");
-            let signer = keys::service(&key)?;
+            let keyless = matches!(error, DaemonError::KeyMissing { .. });
+            // Of no use, but every space has one.
+            let signer = match keyless {
+                true => ServiceSigner::master(&*keys::random()?),
+                false => keys::service_of(&directory, &key)?,
+            };
             let name = ServiceName::parse(&signer.service().to_string());
             Ok(LocalSpace {
                 id: id.to_owned(),
@@ -240,6 +245,7 @@ fn open_made(folders: &Folders, id: &str, ground: &Ground) -> Result<LocalSpace,
                 record,
                 configured: false,
                 directory,
+                keyless,
                 space: None,
                 door: None,
             })
@@ -356,6 +362,11 @@ impl Services {
                 figures: None,
             });
         local.chain(beside).chain(others).collect()
+    }
+
+    /// Whether the island is not told of the home's own service.
+    pub fn is_home_left_out(&self) -> bool {
+        self.hosted.is_home_left_out()
     }
 
     /// How many people the home has, where there is one.

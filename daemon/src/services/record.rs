@@ -188,11 +188,12 @@ impl SpaceRecord {
 
 /// Whether an owner may give a space or a site these texts.
 pub fn check_texts(title: Option<&str>, about: Option<&str>) -> Result<(), ControlError> {
-    let is_title = |title: &str| title.parse::<Title>().is_ok() && !title.trim().is_empty();
+    // As `changerelayname` has it: nobody may read another name than the one that is there.
+    let is_title = |title: &str| title.parse::<Title>().is_ok() && warren_space::is_readable(title);
     if !title.is_none_or(is_title) {
         return Err(bad(
             "name",
-            "1 to 64 bytes of text without control characters",
+            "1 to 64 bytes of text that can be seen, without control characters and marks that turn text around, and without spaces around it",
         ));
     }
     let is_control = |c: char| c.is_control() && c != '\n';
@@ -261,6 +262,17 @@ mod tests {
             member_quota_mib: MEMBER_QUOTA_MIB,
             closed: false,
             home: false,
+        }
+    }
+
+    #[test]
+    fn a_name_is_one_that_can_be_read_as_what_it_is() {
+        for name in ["Garden", "Gärten & Höfe", "菜园", "❤️"] {
+            check_texts(Some(name), None).unwrap();
+        }
+        for name in ["", " x", "a\u{202e}b", "a\u{2066}b", "a\u{200b}b", "a\nb"] {
+            let error = check_texts(Some(name), None).unwrap_err();
+            assert_eq!(error.args[0], "name", "{name:?}");
         }
     }
 

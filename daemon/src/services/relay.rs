@@ -81,7 +81,7 @@ pub fn open(
     };
     // It is called as the home is.
     name.clone_into(&mut record.title);
-    let signer = keys::service(&directory.join(SERVICE_KEY))?;
+    let signer = keys::service_of(&directory, &directory.join(SERVICE_KEY))?;
     let service = signer.service().to_string();
     let wall = clock.clone();
     let space = Space::open_personal(
@@ -97,6 +97,7 @@ pub fn open(
         record,
         configured: false,
         directory,
+        keyless: false,
         space: Some(Arc::new(Running::new(space))),
         door: None,
     })

@@ -84,7 +84,7 @@ fn sweep(directory: &Path, keep: u32) {
 fn open(folders: &Folders, id: &str) -> Result<(Site, LocalService), DaemonError> {
     let directory = folders.of(id);
     let record = SiteRecord::load(&directory)?.ok_or_else(|| DaemonError::missing(&directory))?;
-    let signer = keys::service(&directory.join(SERVICE_KEY))?;
+    let signer = keys::service_of(&directory, &directory.join(SERVICE_KEY))?;
     let name = ServiceName::parse(&signer.service().to_string());
     let name = name.ok_or_else(|| DaemonError::Service {
         what: format!("the site {id}"),
@@ -291,6 +291,7 @@ impl Sites {
         visible: bool,
         port: Option<u16>,
     ) -> Result<HostedSite, ControlError> {
+        record::check_texts(Some(&title), None)?;
         let mut record = SiteRecord::new(title, visible, self.hosted.free_port(port)?);
         (record.from, record.number) = (from, 1);
         record.published = self.clock.unix_seconds();
@@ -352,6 +353,7 @@ impl Sites {
             Some((directory, _)) => Some(self.incoming(directory)?.1),
             None => None,
         };
+        record::check_texts(change.title.as_deref(), None)?;
         let mut record = old.record.clone();
         record.title = change.title.unwrap_or(record.title);
         record.visible = change.visible.unwrap_or(record.visible);

@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::values::Title;
 use crate::control::protocol::ControlError;
 use crate::error::DaemonError;
-use crate::services::record::{PORT_MIN, bad, check_texts};
+use crate::services::record::{PORT_MIN, bad};
 use crate::store;
 
 /// The file's name.
@@ -65,7 +66,13 @@ impl SiteRecord {
 
     /// Whether every value is one that a site can have.
     pub fn check(&self) -> Result<(), ControlError> {
-        check_texts(Some(&self.title), None)?;
+        // As every version had it: what is published stays readable. New names are looked at more closely.
+        if self.title.trim().is_empty() || self.title.parse::<Title>().is_err() {
+            return Err(bad(
+                "name",
+                "1 to 64 bytes of text without control characters",
+            ));
+        }
         if self.port < PORT_MIN {
             return Err(bad("port", "a number from 1024 to 65535"));
         }

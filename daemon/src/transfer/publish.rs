@@ -58,15 +58,64 @@ fn begin(
     Ok((copied, path))
 }
 
+/// A backup's list of what is in it, and the directory of its pieces.
+const MANIFEST: &str = "manifest.json";
+const OBJECTS: &str = "objects";
+
+fn is_backup(directory: &Path) -> bool {
+    directory.join(MANIFEST).is_file() && directory.join(OBJECTS).is_dir()
+}
+
+/// Whether a file below a folder is a backup's list.
+fn is_of_backup(folder: &Path, name: &str) -> bool {
+    let path = folder.join(name);
+    path.file_name().is_some_and(|name| name == MANIFEST) && path.parent().is_some_and(is_backup)
+}
+
+fn holds_keys(folder: &Path, what: &str, place: &Path) -> DaemonError {
+    DaemonError::Unusable {
+        path: folder.to_path_buf(),
+        what: format!(
+            "everybody could read the secret keys of this box: {} is {what}; publish a folder that has nothing to do with it",
+            place.display()
+        ),
+    }
+}
+
+/// An error if a folder is, lies in or holds what has the keys of a box.
+fn check_folder(folder: &Path, state: &Path) -> Result<(), DaemonError> {
+    let state = std::fs::canonicalize(state).unwrap_or_else(|_| state.to_path_buf());
+    if folder.starts_with(&state) || state.starts_with(folder) {
+        return Err(holds_keys(folder, "the daemon's `state`", &state));
+    }
+    match folder.ancestors().find(|directory| is_backup(directory)) {
+        Some(backup) => Err(holds_keys(folder, "a backup", backup)),
+        None => Ok(()),
+    }
+}
+
 /// Copies a folder for the daemon at `socket`, whose configuration says where its state is.
 pub fn copy(socket: &Path, config: &Path, from: &Path) -> Result<Copied, DaemonError> {
     let failed = |error| DaemonError::file("read", from, error);
     let whole = std::fs::canonicalize(from).map_err(failed)?;
     let folder = Folder::open(&whole).map_err(failed)?;
+    check_folder(&whole, &config::load(config)?.state)?;
     let (mut copied, path) = begin(socket, config, DIRECTORY, "publish")?;
     let pages = path.join(FRESH);
     let contents = Pages::new(pages).copy(&folder);
     let contents = contents.map_err(|error| DaemonError::file("copy", from, error))?;
+    if let Some(file) = contents
+        .files
+        .iter()
+        .find(|file| is_of_backup(&whole, &file.name))
+    {
+        let backup = whole.join(&file.name);
+        return Err(holds_keys(
+            &whole,
+            "a backup",
+            backup.parent().unwrap_or(&whole),
+        ));
+    }
     if contents.files.is_empty() {
         return Err(DaemonError::Refused(format!(
             "there is no file to publish in {}",

@@ -118,7 +118,7 @@ fn a_wrong_value_says_what_was_found_and_expected() {
         (
             "name = \"A\"",
             "name = \"A\"\nstate = \"\"",
-            "3:1",
+            "3:9",
             "empty",
             "directory",
         ),
@@ -330,4 +330,93 @@ fn relays_of_the_internet_are_off_checked_and_few() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn a_relative_directory_is_an_error_where_it_stands() {
+    for (table, more) in [("[backup]", ""), ("[[export]]", "space = \"garden\"\n")] {
+        let text =
+            format!("{RIGHT}\n#{table}\n\n{table}\nevery = \"daily\"\n{more}dir = \"here\"\n");
+        let line = text.lines().count();
+        let error = error_of(&text);
+        let place = format!("warren.toml:{line}:7: ");
+        assert!(error.starts_with(&place), "{error}");
+        assert!(
+            error.contains("\"here\"") && error.contains("from / on"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn the_same_export_twice_is_an_error_at_the_second() {
+    let export = |space: &str, dir: &str| {
+        format!("\n[[export]]\nspace = \"{space}\"\ndir = \"{dir}\"\nevery = \"daily\"\n")
+    };
+    let (one, same) = (export("garden", "/x"), export("garden", "/x/"));
+    for other in [export("garden", "/y"), export("pond", "/x")] {
+        config::parse(Path::new("x"), &format!("{RIGHT}{one}{other}")).unwrap();
+    }
+    let line = format!("{RIGHT}{one}").lines().count() + 2;
+    let error = error_of(&format!("{RIGHT}{one}{same}"));
+    assert!(
+        error.starts_with(&format!("warren.toml:{line}:")),
+        "{error}"
+    );
+    assert!(error.contains("a second time"), "{error}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_an_error_where_it_is_named() {
+    let named = |text: &str| {
+        let config = config::parse(Path::new("warren.toml"), text).unwrap();
+        let checked = config::check_named(Path::new("warren.toml"), text, &config);
+        checked.expect_err("a file is missing").to_string()
+    };
+    for (from, to, key) in [
+        (
+            "[web]",
+            "[metrics]\nlisten = \"[::1]:9464\"\ntoken_file = \"/nope\"\n\n[web]",
+            "token_file",
+        ),
+        (
+            "[mesh.udp]",
+            "[mesh]\npassphrase_file = \"/nope\"\n\n[mesh.udp]",
+            "passphrase_file",
+        ),
+        (
+            "[web]",
+            "[store]\npassword_file = \"/nope\"\n\n[web]",
+            "password_file",
+        ),
+    ] {
+        let text = RIGHT.replacen(from, to, 1);
+        let text = if key == "passphrase_file" {
+            // The tables of [mesh] follow it.
+            let interface = "[[mesh.interface]]\nname = \"mesh0\"\nthroughput = \"100M\"\n\n";
+            text.replacen(interface, "", 1)
+        } else {
+            text
+        };
+        let line = text
+            .lines()
+            .position(|line| line.contains("/nope"))
+            .unwrap()
+            + 1;
+        let error = named(&text);
+        assert!(
+            error.starts_with(&format!("warren.toml:{line}:")),
+            "{error}"
+        );
+        assert!(
+            error.contains(&format!("`{key}`: cannot read /nope")),
+            "{error}"
+        );
+    }
+    let text = RIGHT.replacen(
+        "name = \"A\"",
+        "name = \"A\"\nuser = \"nobody-of-this-name\"",
+        1,
+    );
+    assert!(named(&text).starts_with("warren.toml:3:8: `user`: "));
 }

@@ -131,5 +131,21 @@ fn wrong_arguments_are_answered_with_what_to_do() {
 #[test]
 fn version_and_help_need_nothing() {
     assert!(text(&warrend(&["--version"]).stdout).starts_with("warrend "));
-    assert!(text(&warrend(&["--help"]).stdout).contains("config-from-uci"));
+    for words in [
+        &["--help"][..],
+        &["help"],
+        &["help", "space"],
+        &["space", "--help"],
+        &["space", "create", "--help"],
+        &["site", "-h"],
+        &["site", "publish", "--help"],
+        &["run", "--help"],
+    ] {
+        let output = warrend(words);
+        assert_eq!(output.status.code(), Some(0), "{words:?}");
+        assert!(
+            text(&output.stdout).contains("config-from-uci"),
+            "{words:?}"
+        );
+    }
 }

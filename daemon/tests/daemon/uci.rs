@@ -88,8 +88,8 @@ config space 'old'
     assert_eq!(config.mesh.udp.as_ref().unwrap().peers.len(), 1);
     assert_eq!(config.space.len(), 1);
     assert_eq!(config.space[0].id.get_ref().0, "garden");
-    assert_eq!(config.export[0].space, "garden");
-    assert_eq!(config.export[0].keep.get(), 3);
+    assert_eq!(config.export[0].get_ref().space, "garden");
+    assert_eq!(config.export[0].get_ref().keep.get(), 3);
 }
 
 #[test]

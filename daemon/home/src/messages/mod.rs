@@ -117,9 +117,11 @@ impl Messages {
         clock: Clock,
     ) -> Result<Self, HomeError> {
         let dir = config.dir.join("messages");
+        // The key first: where the directory is, it was there.
+        let collector = collector::open(&config.dir.join("collector.key"))?;
         files::make_dir(&dir)?;
         let this = Self {
-            collector: collector::open(&config.dir.join("collector.key"))?,
+            collector,
             dir,
             people,
             dialer,

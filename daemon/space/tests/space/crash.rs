@@ -171,3 +171,80 @@ async fn what_was_answered_ok_survives_kill_9() {
         gone.len()
     );
 }
+
+fn opened(config: &SpaceConfig) -> Result<Arc<warren_space::Space>, String> {
+    let clock = Arc::new(|| u64::from(START));
+    warren_space::Space::open(config.clone(), clock).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_lost_key_or_journal_is_told_and_nothing_takes_its_place() {
+    let mut space = TestSpace::new();
+    space.space().close();
+    space.space = None;
+    let dir = &space.config.dir;
+    for (name, data) in [("space.key", "journal"), ("journal", "index.sqlite")] {
+        let (path, away) = (dir.join(name), space.dir.path().join("away"));
+        std::fs::rename(&path, &away).unwrap();
+        let error = opened(&space.config).unwrap_err();
+        let expected = format!("{} is missing although there is data", path.display());
+        assert!(error.starts_with(&expected), "{error}");
+        assert!(error.contains(data) && error.contains("`warrend restore BACKUP`"));
+        assert!(!path.exists(), "{name} was made anew");
+        std::fs::rename(&away, &path).unwrap();
+        opened(&space.config).unwrap().close();
+    }
+    // The index is made of the journal.
+    std::fs::remove_file(dir.join("index.sqlite")).unwrap();
+    opened(&space.config).unwrap().close();
+}
+
+#[test]
+fn a_first_start_that_was_cut_short_is_finished_by_the_next() {
+    let steps = ["space.key", "journal", "index.sqlite", "files.sqlite"];
+    for cut in 0..=steps.len() {
+        let mut space = TestSpace::new();
+        space.space().close();
+        space.space = None;
+        // What is made last goes first.
+        for name in steps.iter().skip(cut).rev() {
+            let path = space.config.dir.join(name);
+            let gone = match path.is_dir() {
+                true => std::fs::remove_dir_all(&path),
+                false => std::fs::remove_file(&path),
+            };
+            gone.unwrap();
+        }
+        let opened = opened(&space.config);
+        assert!(
+            opened.is_ok(),
+            "cut before {:?}: {opened:?}",
+            steps.get(cut)
+        );
+    }
+}
+
+#[test]
+fn a_damaged_journal_is_called_so_and_what_works_is_said() {
+    let mut space = TestSpace::new();
+    space.space().close();
+    space.space = None;
+    let journal = space.config.dir.join("journal");
+    for entry in std::fs::read_dir(&journal).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        // The header of the file stays.
+        bytes.iter_mut().skip(64).for_each(|byte| *byte = !*byte);
+        std::fs::write(&path, bytes).unwrap();
+    }
+    let error = opened(&space.config).unwrap_err();
+    assert!(
+        error.contains("journal is damaged") || error.contains("is damaged: "),
+        "{error}"
+    );
+    assert!(
+        error.contains("`warrend space remove NAME --yes`"),
+        "{error}"
+    );
+    assert!(!error.contains("disk is not full"), "{error}");
+}

@@ -118,17 +118,17 @@ impl Manager {
 
     /// Takes an invitation back, by its id or code.
     pub async fn revoke_invite(&self, name: &str, invite: &str) -> Result<Value, ControlError> {
-        let (_, running) = self.running(name)?;
+        let (space, running) = self.running(name)?;
         let taken = running
             .space
             .manage("revokeinvite", vec![invite.into()])
             .await;
         taken.map_err(|reason| {
             if reason.contains("no such invitation") {
-                ControlError::new(
-                    ErrorCode::NotFound,
-                    invite.chars().take(80).collect::<String>(),
-                )
+                ControlError {
+                    code: ErrorCode::NoInvite,
+                    args: vec![invite.chars().take(80).collect(), space.id],
+                }
             } else {
                 refused(reason)
             }

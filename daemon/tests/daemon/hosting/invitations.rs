@@ -227,7 +227,7 @@ async fn invitations_are_taken_back_lead_into_channels_and_are_accepted_by_apps(
         (&["space", "invite", "nowhere"], "nothing called"),
         (
             &["space", "revoke-invite", "pond", "0123456789abcdef"],
-            "nothing called",
+            "no open invitation",
         ),
         (&["space", "set", "pond", "--uses", "3"], "no such option"),
     ] {
@@ -278,6 +278,11 @@ async fn invitations_are_taken_back_lead_into_channels_and_are_accepted_by_apps(
         "pond",
         invited["id"].as_str().unwrap(),
     ]);
+    let again = host.refused(&["space", "revoke-invite", "pond", "nonsense"]);
+    assert!(
+        again.contains("\"nonsense\"") && again.contains("`warrend space list-invites pond`"),
+        "{again}"
+    );
     let late = get(host.web, &path, &[]);
     assert_eq!(come_in(&host, &late, &path, "Late").status, 410);
     let void = call(&late.cookie(), invited["text"].as_str().unwrap());
@@ -364,7 +369,7 @@ async fn a_space_has_a_picture_and_quotas_of_files() {
     let first = get(host.web, "/", &[]).text();
     assert!(first.contains("/picture?or=nothing\""), "{first}");
     // Hiding gives the space another address, and its picture with it.
-    let hidden = host.ask(&["space", "set", "pond", "--visible", "no"]);
+    let hidden = host.ask(&["space", "set", "pond", "--visible", "no", "--yes"]);
     assert_ne!(hidden["service"], service);
     assert_eq!(shown(&host).body, PNG);
 }

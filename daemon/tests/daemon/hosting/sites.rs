@@ -243,3 +243,48 @@ fn what_cannot_be_published_is_refused_and_leaves_nothing() {
     let left = std::fs::read_dir(host.dir.join("sites")).map_or(0, Iterator::count);
     assert_eq!(left, 0, "nothing half-done stays");
 }
+
+#[test]
+fn what_holds_the_keys_of_a_box_is_not_published() {
+    let parent = tempfile::tempdir().unwrap();
+    let host = Router::start(&parent.path().join("a"), "A", "");
+    let folder = folder(parent.path());
+    let backup = parent.path().join("backups/box");
+    host.say(&["backup", backup.to_str().unwrap()]);
+    std::fs::write(host.dir.join("home/index.html"), "x").unwrap();
+    symlink(&host.dir, parent.path().join("link")).unwrap();
+    let link = parent.path().join("link");
+    let refused = |words: &[&str], dir: &Path, what: &str| {
+        let error = host.refused(&[words, &[dir.to_str().unwrap()]].concat());
+        assert!(
+            error.contains("secret keys") && error.contains(what),
+            "{dir:?}: {error}"
+        );
+    };
+    let all: [(&Path, &str); 7] = [
+        (&host.dir, "`state`"),
+        (&host.dir.join("home"), "`state`"),
+        (&link, "`state`"),
+        (parent.path(), "`state`"),
+        (&backup, "a backup"),
+        (&backup.join("objects"), "a backup"),
+        (&parent.path().join("backups"), "a backup"),
+    ];
+    for (dir, what) in all {
+        refused(&["site", "publish"], dir, what);
+    }
+    host.say(&["site", "publish", folder.to_str().unwrap()]);
+    for (dir, what) in all {
+        refused(&["site", "update", "recipes", "--from"], dir, what);
+    }
+    assert_eq!(host.ask(&["site", "list"]).as_array().unwrap().len(), 1);
+    let left = std::fs::read_dir(host.dir.join("sites")).unwrap();
+    assert_eq!(left.count(), 1, "no copy is left");
+
+    // Names that look like others are none.
+    let path = folder.to_str().unwrap();
+    let error = host.refused(&["site", "publish", path, "--name", "a\u{202e}b"]);
+    assert!(error.contains("name: expected"), "{error}");
+    let error = host.refused(&["site", "update", "recipes", "--name", "a\u{202e}b"]);
+    assert!(error.contains("name: expected"), "{error}");
+}

@@ -88,7 +88,21 @@ async fn settings_change_and_a_space_that_is_hidden_gets_another_address() {
     let mut client = Client::connect(near.web, service.as_str().unwrap(), &keys).await;
     assert_eq!(client.words().await, ["kept"]);
 
-    let hidden = host.ask(&["space", "set", "Big pond", "--visible", "no"]);
+    let hide = ["space", "set", "Big pond", "--visible", "no"];
+    let error = host.refused(&hide);
+    assert!(
+        error.contains("changes its address") && error.contains("--yes"),
+        "{error}"
+    );
+    assert_eq!(host.ask(&["space", "show", "pond"])["service"], service);
+    let told = host.say(&[&hide[..], &["--yes"]].concat());
+    let hidden = host.ask(&["space", "show", "pond"]);
+    for (row, service) in [("before:", &service), ("now:   ", &hidden["service"])] {
+        let row = format!("{row} ws://{}.warren/", service.as_str().unwrap());
+        assert!(told.contains(&row), "{told}");
+    }
+    // It is hidden already: nothing changes.
+    assert!(!host.say(&hide).contains("before:"));
     assert_ne!(hidden["service"], service);
     wait_until("the neighbour forgets it", || {
         near.ask(&["spaces"]).as_array().unwrap().is_empty()
@@ -130,6 +144,7 @@ fn what_cannot_be_is_refused_with_a_reason_and_changes_nothing() {
     for (words, reason) in [
         (&["space", "create", ""][..], "name"),
         (&["space", "create", "a\nb"], "name"),
+        (&["space", "create", "a\u{202e}b"], "name"),
         (&["space", "create", "x", "--port", "80"], "port"),
         (&["space", "create", "x", "--port", "7447"], "in use"),
         (&["space", "create", "x", "--owner", "nobody"], "owner"),
@@ -168,9 +183,11 @@ fn what_cannot_be_is_refused_with_a_reason_and_changes_nothing() {
         host.say(&["space", "create", &format!("Space {n}"), "--visible"]);
     }
     let error = host.refused(&["space", "create", "One too many", "--visible"]);
-    assert!(error.contains("8 are visible"), "{error}");
+    assert!(error.contains("8 spaces and sites are visible"), "{error}");
     let error = host.refused(&["space", "set", "twin", "--visible", "yes"]);
-    assert!(error.contains("8 are visible"), "{error}");
+    assert!(error.contains("8 spaces and sites are visible"), "{error}");
+    let status = host.say(&["status"]);
+    assert!(status.contains("other homes do not find"), "{status}");
     host.say(&["space", "create", "Hidden ones can be more"]);
     let incoming = std::fs::read_dir(host.dir.join("spaces")).unwrap();
     let half = incoming.filter(|entry| {
@@ -251,4 +268,74 @@ async fn killed_while_a_space_is_made_the_box_has_it_whole_or_not_at_all() {
         }
     }
     assert!(whole >= 1, "the last kill comes after the commit");
+}
+
+/// Why the daemon does not start.
+fn does_not_start(host: &Router) -> String {
+    let output = host.try_command(&["run"]);
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test]
+async fn a_lost_key_keeps_its_space_or_the_box_from_starting_and_none_is_made_in_its_place() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut host = Router::start(&parent.path().join("a"), "A", CONFIGURED);
+    let pond = host.ask(&["space", "create", "Pond"]);
+    host.stop();
+    let away = parent.path().join("away");
+    for name in ["service.key", "space.key", "journal"] {
+        let path = host.dir.join("spaces/pond").join(name);
+        std::fs::rename(&path, &away).unwrap();
+        host.run();
+        let list = host.ask(&["space", "list"]);
+        let found = list.as_array().unwrap().iter();
+        let found = found.clone().find(|space| space["id"] == "pond").unwrap();
+        assert_eq!(found["state"], "failed", "without {name}");
+        assert_eq!(found["service"] == "", name == "service.key");
+        host.stop();
+        assert!(!path.exists(), "{name} was made anew");
+        std::fs::rename(&away, &path).unwrap();
+    }
+    for name in ["keys/mesh.key", "keys/space-old.key"] {
+        let path = host.dir.join(name);
+        std::fs::rename(&path, &away).unwrap();
+        let error = does_not_start(&host);
+        let expected = format!("{} is missing although there is data", path.display());
+        assert!(error.contains(&expected), "{error}");
+        assert!(!path.exists(), "{name} was made anew");
+        std::fs::rename(&away, &path).unwrap();
+    }
+    host.run();
+    let list = host.ask(&["space", "list"]);
+    let all = list.as_array().unwrap();
+    assert!(all.iter().all(|space| space["state"] == "open"), "{all:?}");
+    assert!(all.iter().any(|space| space["service"] == pond["service"]));
+
+    // A space whose key is lost can still be removed.
+    host.stop();
+    std::fs::remove_file(host.dir.join("spaces/pond/service.key")).unwrap();
+    host.run();
+    host.say(&["space", "remove", "pond", "--yes"]);
+}
+
+#[tokio::test]
+async fn a_space_without_an_owner_gets_one() {
+    let parent = tempfile::tempdir().unwrap();
+    let host = Router::start(&parent.path().join("a"), "A", "");
+    let made = host.ask(&["space", "create", "Pond"]);
+    assert!(made["owner"].is_null());
+    let owner = Keys::generate().public_key();
+    let error = host.refused(&["space", "set", "pond", "--owner", "nsec1x"]);
+    assert!(error.contains("owner"), "{error}");
+    let set = [
+        "space",
+        "set",
+        "pond",
+        "--owner",
+        &owner.to_bech32().unwrap(),
+    ];
+    let set = host.ask(&set);
+    assert_eq!(set["owner"], owner.to_hex());
+    assert_eq!(set["service"], made["service"], "the address stays");
 }
