@@ -138,6 +138,9 @@ impl Session {
                 stop_sync(&id, state);
                 return outbox.push(wire::neg_err(&id, &reason, None));
             }
+            Err(WireError::Event { id, reason }) => {
+                return outbox.push(wire::ok(&id, false, &reason));
+            }
             Err(error) => return outbox.push(wire::notice(&error.to_string())),
         };
         let in_time = state

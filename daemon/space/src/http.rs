@@ -115,10 +115,26 @@ fn root(core: &Core, mut request: Request<Incoming>, door: &Door) -> Response<Bo
         return with_cors(text(StatusCode::NO_CONTENT, ""));
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        return with_cors(text(
+        let mut response = text(
             StatusCode::METHOD_NOT_ALLOWED,
             "Only GET is understood here.\n",
-        ));
+        );
+        let known = HeaderValue::from_static("GET, HEAD, OPTIONS, POST");
+        response.headers_mut().insert(header::ALLOW, known);
+        return with_cors(response);
+    }
+    if asks_for_websocket(request.headers()) && !has_known_version(request.headers()) {
+        let mut response = text(
+            StatusCode::UPGRADE_REQUIRED,
+            "WebSockets of version 13 are understood here.\n",
+        );
+        let headers = response.headers_mut();
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(
+            header::SEC_WEBSOCKET_VERSION,
+            HeaderValue::from_static("13"),
+        );
+        return with_cors(response);
     }
     if let Some(accept) = websocket_accept(request.headers()) {
         *door.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -208,12 +224,18 @@ fn limitation(core: &Core) -> serde_json::Value {
     shown
 }
 
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    lists(headers, header::CONNECTION, "upgrade") && lists(headers, header::UPGRADE, "websocket")
+}
+
+fn has_known_version(headers: &HeaderMap) -> bool {
+    let version = headers.get(header::SEC_WEBSOCKET_VERSION);
+    version.is_some_and(|version| version.as_bytes() == b"13")
+}
+
 /// The answer to a request for a WebSocket (RFC 6455, section 4.2).
 fn websocket_accept(headers: &HeaderMap) -> Option<HeaderValue> {
-    let asks = lists(headers, header::CONNECTION, "upgrade")
-        && lists(headers, header::UPGRADE, "websocket");
-    let version = headers.get(header::SEC_WEBSOCKET_VERSION)?;
-    if !asks || version.as_bytes() != b"13" {
+    if !asks_for_websocket(headers) || !has_known_version(headers) {
         return None;
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY)?;

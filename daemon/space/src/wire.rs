@@ -132,6 +132,14 @@ pub enum WireError {
         /// Why, with a machine-readable prefix.
         reason: String,
     },
+    /// An event that is none; whoever sent it waits for an answer.
+    #[error("{reason}")]
+    Event {
+        /// Which.
+        id: EventId,
+        /// Why, with a machine-readable prefix.
+        reason: String,
+    },
 }
 
 /// Reads one message of a client.
@@ -139,13 +147,19 @@ pub fn parse(text: &str, limits: &Limits) -> Result<ClientMessage, WireError> {
     if text.len() > limits.message_bytes {
         return Err(WireError::TooLong(limits.message_bytes));
     }
-    let mut message: ClientMessage =
-        serde_json::from_str(text).map_err(|error| WireError::Shape(short(&error)))?;
     let longest = limits.subscription_id_chars;
-    if message
-        .id()
-        .is_some_and(|id| !(1..=longest).contains(&id.0.chars().count()))
-    {
+    let is_name = |id: &SubscriptionId| (1..=longest).contains(&id.0.chars().count());
+    let mut message: ClientMessage = serde_json::from_str(text).map_err(|error| {
+        // What can be told apart is answered by its name: a client waits for that.
+        let reason = format!("invalid: {}", short(&error));
+        match Asked::peek(text) {
+            Some(Asked::Event(id)) => WireError::Event { id, reason },
+            Some(Asked::Subscription(id)) if is_name(&id) => WireError::Subscription { id, reason },
+            Some(Asked::Sync(id)) if is_name(&id) => WireError::Sync { id, reason },
+            _ => WireError::Shape(short(&error)),
+        }
+    })?;
+    if message.id().is_some_and(|id| !is_name(id)) {
         return Err(WireError::Shape(format!(
             "a subscription's name has 1 to {longest} characters"
         )));
@@ -373,6 +387,55 @@ impl<'de> Visitor<'de> for MessageVisitor {
     }
 }
 
+/// What a message that is not understood asked for, as far as its beginning says so.
+enum Asked {
+    /// To take an event, or a proof of who is speaking.
+    Event(EventId),
+    /// A subscription or a count.
+    Subscription(SubscriptionId),
+    /// A sync, or its next step.
+    Sync(SubscriptionId),
+}
+
+impl Asked {
+    /// Reads the beginning of a message, however it goes on.
+    fn peek(text: &str) -> Option<Self> {
+        let mut asked = None;
+        let mut reader = serde_json::Deserializer::from_str(text);
+        // An error says only that the message goes on behind what was read.
+        let _ = reader.deserialize_seq(AskedVisitor(&mut asked));
+        asked
+    }
+}
+
+struct AskedVisitor<'a>(&'a mut Option<Asked>);
+
+impl<'de> Visitor<'de> for AskedVisitor<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an array that begins with {VERBS}")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        /// An event, of which only the id has to be right.
+        #[derive(serde::Deserialize)]
+        struct Named {
+            id: EventId,
+        }
+        let verb: Option<String> = seq.next_element()?;
+        *self.0 = match verb.as_deref() {
+            Some("EVENT" | "AUTH") => seq
+                .next_element::<Named>()?
+                .map(|event| Asked::Event(event.id)),
+            Some("REQ" | "COUNT") => seq.next_element()?.map(Asked::Subscription),
+            Some("NEG-OPEN" | "NEG-MSG") => seq.next_element()?.map(Asked::Sync),
+            _ => None,
+        };
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -439,11 +502,8 @@ mod tests {
         let message = read(r#"["NEG-MSG","s",""]"#).unwrap();
         assert!(matches!(message, ClientMessage::NegMsg { message, .. } if message.is_empty()));
         for text in [
-            r#"["NEG-OPEN","s",{},"6"]"#,
-            r#"["NEG-OPEN","s",{},"zz"]"#,
-            r#"["NEG-OPEN","s","61"]"#,
             r#"["NEG-OPEN","",{},"61"]"#,
-            r#"["NEG-MSG","s"]"#,
+            r#"["NEG-OPEN"]"#,
             r#"["NEG-CLOSE",[]]"#,
             r#"["COUNT",""]"#,
         ] {
@@ -452,6 +512,56 @@ mod tests {
         let values: Vec<String> = (0..1001).map(|n| format!("\"{n}\"")).collect();
         let many = format!(r##"["NEG-OPEN","s",{{"#t":[{}]}},"61"]"##, values.join(","));
         assert!(matches!(read(&many), Err(WireError::Sync { id, .. }) if id.as_str() == "s"));
+    }
+
+    #[test]
+    fn what_is_malformed_is_refused_by_the_name_it_has() {
+        for text in [
+            r#"["REQ","s",{"ids":["zz"]}]"#,
+            r#"["REQ","s",{},{"limit":-1}]"#,
+            r#"["REQ","s",7]"#,
+            r#"["REQ","s",{"kinds":[1]"#,
+            r#"["COUNT","s",{"since":"now"}]"#,
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(
+                error.to_string().starts_with("invalid: "),
+                "{text}: {error}"
+            );
+            assert!(
+                matches!(&error, WireError::Subscription { id, .. } if id.as_str() == "s"),
+                "{text}: {error:?}"
+            );
+        }
+        for text in [
+            r#"["NEG-OPEN","s",{},"6"]"#,
+            r#"["NEG-OPEN","s",{},"zz"]"#,
+            r#"["NEG-OPEN","s","61"]"#,
+            r#"["NEG-OPEN","s",{"ids":["zz"]},"61"]"#,
+            r#"["NEG-MSG","s"]"#,
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(
+                matches!(&error, WireError::Sync { id, .. } if id.as_str() == "s"),
+                "{text}: {error:?}"
+            );
+        }
+        let hex = "ab".repeat(32);
+        for verb in ["EVENT", "AUTH"] {
+            let text = format!(r#"["{verb}",{{"kind":"one","id":"{hex}","tags":[]}}]"#);
+            let error = read(&text).unwrap_err();
+            assert!(
+                matches!(&error, WireError::Event { id, .. } if id.to_hex() == hex),
+                "{text}: {error:?}"
+            );
+        }
+        for text in [
+            r#"["EVENT",{"id":"abc"}]"#,
+            r#"["EVENT",[]]"#,
+            r#"["REQ",{}]"#,
+        ] {
+            assert!(matches!(read(text), Err(WireError::Shape(_))), "{text}");
+        }
     }
 
     #[test]

@@ -56,6 +56,12 @@ async fn http_requests_that_are_not_for_a_relay_get_plain_answers() {
         .await
         .starts_with("HTTP/1.1 405")
     );
+    let old = "GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 8\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    let old = http(&space, old).await;
+    assert!(
+        old.starts_with("HTTP/1.1 426") && old.contains("sec-websocket-version: 13"),
+        "{old}"
+    );
     assert!(
         http(
             &space,
