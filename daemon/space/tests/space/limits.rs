@@ -157,20 +157,28 @@ async fn deep_nesting_is_refused_and_the_connection_goes_on() {
     let space = TestSpace::new();
     let (mut client, _ann) = with_hello(&space).await;
     let (open, close) = ("[".repeat(20_000), "]".repeat(20_000));
-    for text in [
-        format!("{open}{close}"),
-        format!("[\"REQ\",\"s\",{open}{close}]"),
-        format!("[\"COUNT\",\"s\",{{\"kinds\":{open}{close}}}]"),
-        format!("[\"NEG-OPEN\",\"s\",{{}},{open}{close}]"),
-        format!("[\"EVENT\",{{\"tags\":{open}{close}}}]"),
+    for (word, text) in [
+        ("NOTICE", format!("{open}{close}")),
+        ("CLOSED", format!("[\"REQ\",\"s\",{open}{close}]")),
+        (
+            "CLOSED",
+            format!("[\"COUNT\",\"s\",{{\"kinds\":{open}{close}}}]"),
+        ),
+        (
+            "NEG-ERR",
+            format!("[\"NEG-OPEN\",\"s\",{{}},{open}{close}]"),
+        ),
+        ("NOTICE", format!("[\"EVENT\",{{\"tags\":{open}{close}}}]")),
     ] {
         client.send_text(text).await;
-        let notice = until(&mut client, "NOTICE").await;
-        assert!(notice[1].as_str().unwrap().starts_with("invalid: "));
-        assert!(
-            notice[1].as_str().unwrap().len() < 200,
-            "the answer is short"
-        );
+        let answer = until(&mut client, word).await;
+        let reason = if word == "NOTICE" {
+            &answer[1]
+        } else {
+            &answer[2]
+        };
+        assert!(reason.as_str().unwrap().starts_with("invalid: "));
+        assert!(reason.as_str().unwrap().len() < 200, "the answer is short");
     }
     assert_eq!(client.query(json!({"kinds": [9]})).await.len(), 1);
 }
