@@ -10,7 +10,7 @@ use warren_home::{BoxFuture, BoxStream, Dialer, ServiceListing, ServiceName};
 use warren_mesh::identity::NodeAddress;
 use warren_mesh::service::{Day, ServiceKind};
 
-use super::directory::Directory;
+use super::directory::{Directory, Found};
 use super::hosted::Hosted;
 use crate::clock::WallClock;
 use crate::config::Mode;
@@ -109,17 +109,24 @@ impl Dialer for MeshDialer {
     }
 
     fn services(&self) -> Vec<ServiceListing> {
-        self.listings(|kind| kind != ServiceKind::Home)
+        self.listings(self.directory.all(), |kind| kind != ServiceKind::Home)
     }
 
     fn relays(&self) -> Vec<ServiceListing> {
-        self.listings(|kind| kind == ServiceKind::Home)
+        // Homes look for each other all the time.
+        self.listings(self.directory.all_behind(), |kind| {
+            kind == ServiceKind::Home
+        })
     }
 }
 
 impl MeshDialer {
     /// The services of the island whose kind is wanted.
-    fn listings(&self, wanted: impl Fn(ServiceKind) -> bool) -> Vec<ServiceListing> {
+    fn listings(
+        &self,
+        found: Vec<Found>,
+        wanted: impl Fn(ServiceKind) -> bool,
+    ) -> Vec<ServiceListing> {
         let spaces = self.hosted.spaces();
         let open = spaces
             .iter()
@@ -140,9 +147,7 @@ impl MeshDialer {
             name: local.title.clone(),
             host: self.name.clone(),
         });
-        let others = self
-            .directory
-            .all()
+        let others = found
             .into_iter()
             .filter(|found| wanted(found.announcement.kind))
             .map(|found| ServiceListing {

@@ -19,6 +19,9 @@ use crate::plane::command::{Command, PlaneHandle};
 /// A descriptor is asked for again after this long, and this long more for each [`NODES_PER_PERIOD`] nodes.
 const PERIOD: Duration = Duration::from_secs(10);
 const NODES_PER_PERIOD: usize = 64;
+/// The same where no person waits: a node that is new is asked at once, and what changes at the others is told by themselves
+/// while there is a session, as with every home that posts are read from.
+const BACKGROUND_PERIOD: Duration = Duration::from_secs(3600);
 /// Requests at once.
 const ASKING_MAX: usize = 32;
 /// An answer that takes longer is looked for next time.
@@ -54,6 +57,7 @@ pub struct Directory {
     known: Mutex<HashMap<NodeAddress, Known>>,
     refreshing: tokio::sync::Mutex<()>,
     wanted: Arc<Notify>,
+    wanted_behind: Arc<Notify>,
     /// Something new is known.
     news: Notify,
 }
@@ -61,12 +65,13 @@ pub struct Directory {
 impl Directory {
     /// An empty directory, and a task on the current runtime that fills it on demand.
     pub fn new(plane: PlaneHandle) -> Arc<Self> {
-        let wanted = Arc::new(Notify::new());
+        let (wanted, wanted_behind) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let directory = Arc::new(Self {
             plane,
             known: Mutex::default(),
             refreshing: tokio::sync::Mutex::new(()),
             wanted: Arc::clone(&wanted),
+            wanted_behind: Arc::clone(&wanted_behind),
             news: Notify::new(),
         });
         let (news, mut changed) = mpsc::channel(NEWS_MAX);
@@ -85,11 +90,14 @@ impl Directory {
         let weak = Arc::downgrade(&directory);
         tokio::spawn(async move {
             loop {
-                wanted.notified().await;
+                let period = tokio::select! {
+                    () = wanted.notified() => PERIOD,
+                    () = wanted_behind.notified() => BACKGROUND_PERIOD,
+                };
                 let Some(directory) = weak.upgrade() else {
                     return;
                 };
-                directory.refresh().await;
+                directory.refresh_older_than(period).await;
             }
         });
         directory
@@ -101,6 +109,10 @@ impl Directory {
 
     /// Asks the nodes whose descriptors are missing or old.
     async fn refresh(&self) {
+        self.refresh_older_than(PERIOD).await;
+    }
+
+    async fn refresh_older_than(&self, period: Duration) {
         let _one = self.refreshing.lock().await;
         let Ok(snapshot) = self.plane.snapshot().await else {
             return;
@@ -110,7 +122,7 @@ impl Directory {
             .iter()
             .map(|route| route.destination)
             .collect();
-        let period = PERIOD * (1 + (routes.len() / NODES_PER_PERIOD) as u32);
+        let period = period * (1 + (routes.len() / NODES_PER_PERIOD) as u32);
         let old: Vec<NodeAddress> = {
             let mut known = self.known();
             known.retain(|address, _| routes.contains(address));
@@ -145,9 +157,19 @@ impl Directory {
         self.news.notify_waiters();
     }
 
-    /// What is known now. Has it looked up again in the background if it is old.
+    /// What is known now, for a person. Has it looked up again meanwhile if it is old.
     pub fn all(&self) -> Vec<Found> {
         self.wanted.notify_one();
+        self.now()
+    }
+
+    /// The same where no person waits.
+    pub fn all_behind(&self) -> Vec<Found> {
+        self.wanted_behind.notify_one();
+        self.now()
+    }
+
+    fn now(&self) -> Vec<Found> {
         let known = self.known();
         known
             .iter()
