@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use super::objects::{Objects, is_hash};
 use super::source::Of;
-use super::{Progress, restore, source};
+use super::{Progress, objects, restore, source};
 use crate::control::client;
 use crate::control::protocol::{
     HostedSite, HostedSpace, NodePapers, Request, SitePapers, SpaceState,
@@ -38,7 +38,7 @@ use warren_space::export::is_extra_name;
 
 /// Version of the manifest.
 const VERSION: u64 = 2;
-const MANIFEST: &str = "manifest.json";
+pub(super) const MANIFEST: &str = "manifest.json";
 /// Longest manifest, bytes.
 const MANIFEST_MAX: u64 = 256 << 20;
 
@@ -198,64 +198,46 @@ pub fn backup(socket: &Path, directory: &Path) -> Result<Summary, DaemonError> {
             }
         }
     }
-    let mut objects = Objects::new(directory);
-    let mut summary = Summary::default();
-    let progress = Progress::new();
+    let mut run = Run {
+        socket,
+        objects: Objects::new(directory),
+        known,
+        progress: Progress::new(),
+        summary: Summary::default(),
+    };
     let config = node.config.take();
-    let config = config.map(|text| objects.put_text(&text)).transpose()?;
+    let config = config.map(|text| run.objects.put_text(&text)).transpose()?;
     let node = NodeEntry {
-        papers: objects.put_text(&json(&node)?)?,
+        papers: run.objects.put_text(&json(&node)?)?,
         name: node.name,
     };
-    let home = files(
-        socket,
-        Of::Home,
-        &mut objects,
-        &HashMap::new(),
-        &mut summary,
-    )?;
+    let home = run.files(Of::Home)?;
     let mut spaces = Vec::new();
     let mut all: Vec<HostedSpace> = client::ask(socket, &Request::SpaceList {})?;
-    summary.spaces = all.len() as u64;
+    run.summary.spaces = all.len() as u64;
     let relay: Option<HostedSpace> = client::ask(socket, &Request::HomeRelay {})?;
     all.extend(relay);
     for space in all {
-        let (id, title) = (space.id.clone(), space.title.clone());
         let entry = match space.state {
             SpaceState::Failed => Err(unreadable()),
-            SpaceState::Open | SpaceState::Closed => {
-                let mut run = Run {
-                    socket,
-                    objects: &mut objects,
-                    known: &known,
-                    progress: &progress,
-                };
-                run.space(space, &mut summary)
-            }
+            SpaceState::Open | SpaceState::Closed => run.space(&space),
         };
         let mut former = former.iter().flat_map(|former| &former.spaces);
-        let kept = former.find(|kept| kept.id == id).cloned();
-        spaces.extend(keep(entry, kept, &title, &mut summary.failed)?);
+        let kept = former.find(|kept| kept.id == space.id).cloned();
+        spaces.extend(run.keep(entry, kept, &space.title)?);
     }
     let mut sites = Vec::new();
     let all: Vec<HostedSite> = client::ask(socket, &Request::SiteList {})?;
-    summary.sites = all.len() as u64;
+    run.summary.sites = all.len() as u64;
     for site in all {
-        let (id, title) = (site.id.clone(), site.title.clone());
         let entry = if site.failed {
             Err(unreadable())
         } else {
-            let mut run = Run {
-                socket,
-                objects: &mut objects,
-                known: &known,
-                progress: &progress,
-            };
-            run.site(site, &mut summary)
+            run.site(&site)
         };
         let mut former = former.iter().flat_map(|former| &former.sites);
-        let kept = former.find(|kept| kept.id == id).cloned();
-        sites.extend(keep(entry, kept, &title, &mut summary.failed)?);
+        let kept = former.find(|kept| kept.id == site.id).cloned();
+        sites.extend(run.keep(entry, kept, &site.title)?);
     }
     let manifest = Manifest {
         version: VERSION,
@@ -270,9 +252,9 @@ pub fn backup(socket: &Path, directory: &Path) -> Result<Summary, DaemonError> {
         .map_err(|error| DaemonError::Refused(error.to_string()))?;
     store::replace(&directory.join(MANIFEST), &text)?;
     let named: HashSet<String> = manifest.hashes().cloned().collect();
-    objects.keep_only(&named);
-    summary.written = objects.written;
-    Ok(summary)
+    run.objects.keep_only(&named);
+    run.summary.written = run.objects.written;
+    Ok(run.summary)
 }
 
 /// A backup is not made inside of what is backed up.
@@ -318,43 +300,18 @@ fn unreadable() -> DaemonError {
     DaemonError::Refused("it cannot be opened here; the log says why".into())
 }
 
-/// What goes into the manifest for a space or site: when it cannot be read, what the former run had of it. A directory
-/// that cannot be written ends the run.
-fn keep<T>(
-    entry: Result<T, DaemonError>,
-    kept: Option<T>,
-    title: &str,
-    failed: &mut Vec<String>,
-) -> Result<Option<T>, DaemonError> {
-    match entry {
-        Ok(entry) => Ok(Some(entry)),
-        Err(error @ DaemonError::File { .. }) => Err(error),
-        Err(error) => {
-            let stays = if kept.is_some() {
-                "the backup keeps what it had"
-            } else {
-                "the backup has nothing of it"
-            };
-            failed.push(format!("{title}: {error} ({stays})"));
-            Ok(kept)
-        }
-    }
-}
-
-/// One run's tools.
+/// One run: its tools, and what it did so far.
 struct Run<'a> {
     socket: &'a Path,
-    objects: &'a mut Objects,
-    known: &'a HashMap<(&'a str, &'a str, u64), &'a str>,
-    progress: &'a Progress,
+    objects: Objects,
+    /// Hashes of files that never change, by space, name and size.
+    known: HashMap<(&'a str, &'a str, u64), &'a str>,
+    progress: Progress,
+    summary: Summary,
 }
 
 impl Run<'_> {
-    fn space(
-        &mut self,
-        space: HostedSpace,
-        summary: &mut Summary,
-    ) -> Result<SpaceEntry, DaemonError> {
+    fn space(&mut self, space: &HostedSpace) -> Result<SpaceEntry, DaemonError> {
         let own = source::papers(self.socket, &space.id)?;
         let mut events = Vec::new();
         source::events(self.socket, &space.id, |part| {
@@ -368,37 +325,89 @@ impl Run<'_> {
                     channels,
                     count: part.count,
                 });
-                summary.events += part.count;
-                self.progress.tell(summary.events, summary.files);
+                self.summary.events += part.count;
+                self.tell();
             }
             Ok(())
         })?;
-        let of = Of::Space(&space.id);
-        let files = files(self.socket, of, self.objects, self.known, summary)?;
-        self.progress.tell(summary.events, summary.files);
+        let files = self.files(Of::Space(&space.id))?;
+        self.tell();
         Ok(SpaceEntry {
             papers: self.objects.put_text(&json(&own)?)?,
-            id: space.id,
-            title: space.title,
+            id: space.id.clone(),
+            title: space.title.clone(),
             events,
             files,
         })
     }
 
-    fn site(&mut self, site: HostedSite, summary: &mut Summary) -> Result<SiteEntry, DaemonError> {
+    fn site(&mut self, site: &HostedSite) -> Result<SiteEntry, DaemonError> {
         let request = Request::SitePapers {
             site: site.id.clone(),
         };
         let papers: SitePapers = client::ask(self.socket, &request)?;
-        let of = Of::Site(&site.id);
-        let files = files(self.socket, of, self.objects, self.known, summary)?;
-        self.progress.tell(summary.events, summary.files);
+        let files = self.files(Of::Site(&site.id))?;
+        self.tell();
         Ok(SiteEntry {
             papers: self.objects.put_text(&json(&papers)?)?,
-            id: site.id,
-            title: site.title,
+            id: site.id.clone(),
+            title: site.title.clone(),
             files,
         })
+    }
+
+    fn files(&mut self, of: Of<'_>) -> Result<Vec<FileEntry>, DaemonError> {
+        let mut entries = Vec::new();
+        for file in source::files(self.socket, of)? {
+            let space = match of {
+                Of::Space(space) => space,
+                Of::Home | Of::Site(_) => "",
+            };
+            let key = (space, file.name.as_str(), file.size);
+            let kept = self.known.get(&key);
+            let kept = kept.filter(|hash| self.objects.has(hash, file.size));
+            let (hash, size) = match kept {
+                Some(hash) => ((*hash).to_owned(), file.size),
+                None => {
+                    let mut bytes = source::file(self.socket, of, &file.name)?;
+                    self.objects.put(&mut bytes)?
+                }
+            };
+            self.summary.files += 1;
+            entries.push(FileEntry {
+                name: file.name,
+                size,
+                hash,
+            });
+        }
+        Ok(entries)
+    }
+
+    fn tell(&self) {
+        self.progress.tell(self.summary.events, self.summary.files);
+    }
+
+    /// What goes into the manifest for a space or site: when it cannot be read, what the former run had of it. A
+    /// directory that cannot be written ends the run.
+    fn keep<T>(
+        &mut self,
+        entry: Result<T, DaemonError>,
+        kept: Option<T>,
+        title: &str,
+    ) -> Result<Option<T>, DaemonError> {
+        let error = match entry {
+            Ok(entry) => return Ok(Some(entry)),
+            Err(error @ DaemonError::File { .. }) => return Err(error),
+            Err(error) => error,
+        };
+        let stays = if kept.is_some() {
+            "the backup keeps what it had"
+        } else {
+            "the backup has nothing of it"
+        };
+        let failed = format!("{title}: {error} ({stays})");
+        self.summary.failed.push(failed);
+        Ok(kept)
     }
 }
 
@@ -414,33 +423,9 @@ fn never_changes(name: &str) -> bool {
     })
 }
 
-fn files(
-    socket: &Path,
-    of: Of<'_>,
-    objects: &mut Objects,
-    known: &HashMap<(&str, &str, u64), &str>,
-    summary: &mut Summary,
-) -> Result<Vec<FileEntry>, DaemonError> {
-    let mut entries = Vec::new();
-    for file in source::files(socket, of)? {
-        let space = match of {
-            Of::Space(space) => space,
-            Of::Home | Of::Site(_) => "",
-        };
-        let key = (space, file.name.as_str(), file.size);
-        let kept = known.get(&key).filter(|hash| objects.has(hash, file.size));
-        let (hash, size) = match kept {
-            Some(hash) => ((*hash).to_owned(), file.size),
-            None => objects.put(&mut source::file(socket, of, &file.name)?)?,
-        };
-        summary.files += 1;
-        entries.push(FileEntry {
-            name: file.name,
-            size,
-            hash,
-        });
-    }
-    Ok(entries)
+/// Whether a directory holds a backup.
+pub(super) fn is_backup(directory: &Path) -> bool {
+    directory.join(MANIFEST).is_file() && directory.join(objects::DIRECTORY).is_dir()
 }
 
 /// When the backup in a directory was made, seconds since 1970; `None` if there is none yet.

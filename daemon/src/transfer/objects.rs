@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use crate::error::DaemonError;
 use crate::store;
 
+/// The directory of all objects, in that of a backup.
+pub(super) const DIRECTORY: &str = "objects";
+
 /// See the module.
 #[derive(Debug)]
 pub struct Objects {
@@ -30,7 +33,7 @@ impl Objects {
     /// Below the directory of a backup.
     pub fn new(backup: &Path) -> Self {
         Self {
-            root: backup.join("objects"),
+            root: backup.join(DIRECTORY),
             written: 0,
         }
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use warren_space::{PICTURE_BYTES, picture_kind};
 
+use super::backup::{MANIFEST, is_backup};
 use crate::config;
 use crate::control::client;
 use crate::control::protocol::{Request, Status};
@@ -56,14 +57,6 @@ fn begin(
         path: path.clone(),
     };
     Ok((copied, path))
-}
-
-/// A backup's list of what is in it, and the directory of its pieces.
-const MANIFEST: &str = "manifest.json";
-const OBJECTS: &str = "objects";
-
-fn is_backup(directory: &Path) -> bool {
-    directory.join(MANIFEST).is_file() && directory.join(OBJECTS).is_dir()
 }
 
 /// Whether a file below a folder is a backup's list.

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use warren_space::export::{Extras, Tree};
 
-use super::backup::{FileEntry, Manifest, NodeEntry, SiteEntry, SpaceEntry};
+use super::backup::{FileEntry, MANIFEST, Manifest, NodeEntry, SiteEntry, SpaceEntry};
 use super::incoming::{Incoming, Place};
 use super::objects::Objects;
 use super::{Progress, lines};
@@ -49,7 +49,7 @@ impl Told {
 /// Puts what is in a backup onto a box whose daemon does not run. What is there already is left as it is.
 pub fn restore(place: &Place, directory: &Path) -> Result<Told, DaemonError> {
     let manifest = Manifest::load(directory)?
-        .ok_or_else(|| DaemonError::missing(&directory.join("manifest.json")))?;
+        .ok_or_else(|| DaemonError::missing(&directory.join(MANIFEST)))?;
     let objects = Objects::new(directory);
     // Until all of it is there, no daemon starts here: it would make new keys beside those that are still to come.
     let marker = place.state().join(RESTORING);
@@ -104,7 +104,7 @@ pub fn restore_config(config: &Path, directory: &Path) -> Result<Option<String>,
         return Ok(None);
     }
     let manifest = Manifest::load(directory)?
-        .ok_or_else(|| DaemonError::missing(&directory.join("manifest.json")))?;
+        .ok_or_else(|| DaemonError::missing(&directory.join(MANIFEST)))?;
     let Some(hash) = &manifest.config else {
         return Ok(None);
     };
