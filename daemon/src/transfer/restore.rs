@@ -11,7 +11,7 @@ use warren_space::export::{Extras, Tree};
 
 use super::backup::{FileEntry, MANIFEST, Manifest, NodeEntry, SiteEntry, SpaceEntry};
 use super::incoming::{Incoming, Place};
-use super::objects::Objects;
+use super::objects::{Checked, Objects};
 use super::{Progress, lines};
 use crate::config;
 use crate::control::protocol::{NodePapers, Papers, SitePapers};
@@ -163,11 +163,8 @@ fn restore_site(
     let incoming = folders.begin(&part)?;
     let pages = Pages::new(record.pages(&incoming));
     for file in &site.files {
-        objects
-            .check(&file.hash)
-            .map_err(|error| unusable(backup, error))?;
         pages
-            .put(&file.name, &mut objects.open(&file.hash)?)
+            .put(&file.name, &mut whole(objects, &file.hash, backup)?)
             .map_err(|error| unusable(backup, format!("{}: {error}", file.name)))?;
     }
     store::create(&incoming.join(SERVICE_KEY), papers.service_key.as_bytes())?;
@@ -185,6 +182,14 @@ pub(super) fn small(objects: &Objects, hash: &str, backup: &Path) -> Result<Stri
     let read = (&mut from).take(PAPERS_MAX).read_to_string(&mut text);
     read.map_err(|error| unusable(backup, error))?;
     Ok(text)
+}
+
+/// The bytes of an object, once they were read to the end and are what its name says: a damaged one is told before
+/// anything is made of it.
+fn whole(objects: &Objects, hash: &str, backup: &Path) -> Result<Checked, DaemonError> {
+    let checked = objects.check(hash);
+    checked.map_err(|error| unusable(backup, error))?;
+    objects.open(hash)
 }
 
 fn unusable(backup: &Path, error: impl ToString) -> DaemonError {
@@ -288,20 +293,14 @@ fn restore_space(
     for part in &space.events {
         let mut channels: HashMap<String, String> = HashMap::new();
         if let Some(hash) = &part.channels {
-            objects
-                .check(hash)
-                .map_err(|error| unusable(backup, error))?;
-            let mut from = std::io::BufReader::new(objects.open(hash)?);
+            let mut from = std::io::BufReader::new(whole(objects, hash, backup)?);
             while let Some(line) = lines::next(&mut from).map_err(|e| unusable(backup, e))? {
                 let pair: (String, String) =
                     serde_json::from_str(&line).map_err(|error| unusable(backup, error))?;
                 channels.insert(pair.0, pair.1);
             }
         }
-        objects
-            .check(&part.events)
-            .map_err(|error| unusable(backup, error))?;
-        let mut from = std::io::BufReader::new(objects.open(&part.events)?);
+        let mut from = std::io::BufReader::new(whole(objects, &part.events, backup)?);
         while let Some(line) = lines::next(&mut from).map_err(|error| unusable(backup, error))? {
             let channel =
                 lines::channel_of(&line, &mut channels).map_err(|error| unusable(backup, error))?;
@@ -309,10 +308,7 @@ fn restore_space(
         }
     }
     for file in &space.files {
-        objects
-            .check(&file.hash)
-            .map_err(|error| unusable(backup, error))?;
-        incoming.file(&file.name, &mut objects.open(&file.hash)?)?;
+        incoming.file(&file.name, &mut whole(objects, &file.hash, backup)?)?;
     }
     let mut configured = place.config().space.iter();
     if configured.any(|known| known.id.get_ref().0 == space.id) {
