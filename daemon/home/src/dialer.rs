@@ -57,6 +57,8 @@ pub struct ServiceListing {
     pub name: String,
     /// What the home that hosts it calls itself. Untrusted text.
     pub host: String,
+    /// Another number after the box that hosts it was away or started again.
+    pub run: u32,
 }
 
 /// What opens streams to services. The daemon implements it.

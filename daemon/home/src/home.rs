@@ -411,6 +411,7 @@ impl Home {
             kind: ServiceKind::Space,
             name: "Space".into(),
             host: String::new(),
+            run: 0,
         });
         let (token, is_new) = match forms::token(request.headers()) {
             Some(token) => (token, false),

@@ -75,6 +75,8 @@ pub struct Limits {
     pub sync_message_bytes: u32,
     /// Connections at a time.
     pub connections: usize,
+    /// How often a silent connection is asked whether it is still there. After two times without an answer it ends.
+    pub ping_seconds: u64,
     /// People one connection may prove to be.
     pub keys_per_connection: usize,
     /// Messages a second that one connection may send over a long time.
@@ -214,6 +216,8 @@ impl Limits {
     pub fn of_home() -> Self {
         Self {
             message_bytes: 512 * 1024,
+            // Each home has a connection to each other.
+            ping_seconds: 240,
             event_tags: 5000,
             journal_bytes: 1 << 30,
             files: FileLimits {
@@ -246,6 +250,7 @@ impl Default for Limits {
             sync_seconds: 60,
             sync_message_bytes: 32 * 1024,
             connections: 1024,
+            ping_seconds: 45,
             keys_per_connection: 16,
             messages_per_second: 100,
             message_burst: 400,

@@ -27,12 +27,14 @@ use crate::wire::{self, ClientMessage, SubscriptionId, WireError};
 
 /// Bytes of the buffer that each connection reads into. A longer message makes it longer while it is read.
 const READ_BUFFER: usize = 1024;
-/// Bytes of messages that are gathered before they are sent.
-const WRITE_BUFFER: usize = 4096;
+/// Bytes of messages that are gathered before they are sent; a connection keeps as much once it had as much to send. A page
+/// of messages then takes one write.
+const WRITE_BUFFER: usize = 16 * 1024;
+/// The same for who comes when there are many connections.
+const SMALL_WRITE_BUFFER: usize = 4096;
+const MANY: usize = 128;
 /// Seconds that sending may take before the reader is given up.
 const SEND: Duration = Duration::from_secs(30);
-/// How often a silent connection is asked whether it is still there. After two times without an answer it ends.
-const PING: Duration = Duration::from_secs(45);
 /// Messages of one sync that may wait.
 const SYNC_WAITS: usize = 2;
 
@@ -67,9 +69,14 @@ impl Session {
     /// Talks until one side ends it.
     pub async fn run<IO: AsyncRead + AsyncWrite + Unpin>(self, io: IO) {
         let limits = &self.core.config.limits;
+        let write_buffer = if self.core.fanout.len() > MANY {
+            SMALL_WRITE_BUFFER
+        } else {
+            WRITE_BUFFER
+        };
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(WRITE_BUFFER)
+            .write_buffer_size(write_buffer)
             .max_message_size(Some(limits.message_bytes))
             .max_frame_size(Some(limits.message_bytes));
         let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
@@ -91,7 +98,7 @@ impl Session {
         };
         let listener = Arc::clone(&self.seat.listener);
         listener.outbox.push(wire::auth(&self.challenge));
-        let mut ping = tokio::time::interval(PING);
+        let mut ping = tokio::time::interval(Duration::from_secs(limits.ping_seconds));
         ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         ping.tick().await;
         loop {

@@ -136,6 +136,7 @@ impl MeshDialer {
             kind: local.kind(),
             name: local.title(),
             host: self.name.clone(),
+            run: 0,
         });
         let beside = self.hosted.others();
         let open = beside
@@ -146,6 +147,7 @@ impl MeshDialer {
             kind: local.kind,
             name: local.title.clone(),
             host: self.name.clone(),
+            run: 0,
         });
         let others = found
             .into_iter()
@@ -155,6 +157,7 @@ impl MeshDialer {
                 kind: found.announcement.kind,
                 name: found.announcement.title,
                 host: found.host_name,
+                run: found.run,
             });
         local.chain(beside).chain(others).collect()
     }

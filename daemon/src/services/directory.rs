@@ -2,7 +2,8 @@
 //! somebody wants to know, kept for a short while. Results are visible as they come. A node that was asked says by itself
 //! when it shows something else.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,12 +43,19 @@ pub struct Found {
     pub host_name: String,
     /// What it says; not verified yet.
     pub announcement: ServiceAnnouncement,
+    /// See [`Known::run`].
+    pub run: u32,
 }
 
 #[derive(Debug)]
 struct Known {
     asked: Instant,
     descriptor: Descriptor,
+    /// The node's generation when it was asked, if that was seen. A node that starts again has another one, and has
+    /// forgotten who wants to hear of changes.
+    generation: Option<u32>,
+    /// Another number after the node was away or started again.
+    run: u32,
 }
 
 /// See the module.
@@ -60,6 +68,7 @@ pub struct Directory {
     wanted_behind: Arc<Notify>,
     /// Something new is known.
     news: Notify,
+    runs: AtomicU32,
 }
 
 impl Directory {
@@ -73,6 +82,7 @@ impl Directory {
             wanted: Arc::clone(&wanted),
             wanted_behind: Arc::clone(&wanted_behind),
             news: Notify::new(),
+            runs: AtomicU32::new(0),
         });
         let (news, mut changed) = mpsc::channel(NEWS_MAX);
         if let Err(error) = directory.plane.send(Command::HearNews(news)) {
@@ -84,7 +94,7 @@ impl Directory {
                 let Some(directory) = weak.upgrade() else {
                     return;
                 };
-                directory.take(descriptor);
+                directory.take(descriptor, None);
             }
         });
         let weak = Arc::downgrade(&directory);
@@ -117,43 +127,58 @@ impl Directory {
         let Ok(snapshot) = self.plane.snapshot().await else {
             return;
         };
-        let routes: HashSet<NodeAddress> = snapshot
+        let routes: HashMap<NodeAddress, u32> = snapshot
             .routes
             .iter()
-            .map(|route| route.destination)
+            .map(|route| (route.destination, route.generation))
             .collect();
         let period = period * (1 + (routes.len() / NODES_PER_PERIOD) as u32);
-        let old: Vec<NodeAddress> = {
+        let old: Vec<(NodeAddress, u32)> = {
             let mut known = self.known();
-            known.retain(|address, _| routes.contains(address));
+            known.retain(|address, _| routes.contains_key(address));
             routes
                 .into_iter()
-                .filter(|address| {
-                    known
-                        .get(address)
-                        .is_none_or(|known| known.asked.elapsed() >= period)
+                .filter(|(address, generation)| {
+                    known.get_mut(address).is_none_or(|known| {
+                        let seen = *known.generation.get_or_insert(*generation);
+                        known.asked.elapsed() >= period || seen != *generation
+                    })
                 })
                 .collect()
         };
         stream::iter(old)
-            .for_each_concurrent(ASKING_MAX, |address| self.ask(address))
+            .for_each_concurrent(ASKING_MAX, |(address, generation)| {
+                self.ask(address, generation)
+            })
             .await;
     }
 
-    async fn ask(&self, address: NodeAddress) {
+    async fn ask(&self, address: NodeAddress, generation: u32) {
         let answer = tokio::time::timeout(PATIENCE, self.plane.describe(address)).await;
         if let Ok(Ok(Some(descriptor))) = answer {
-            self.take(descriptor);
+            self.take(descriptor, Some(generation));
         }
     }
 
-    fn take(&self, descriptor: Descriptor) {
+    /// Takes in what a node says of itself, asked for while it was in this generation.
+    fn take(&self, descriptor: Descriptor, generation: Option<u32>) {
         let address = descriptor.key.address();
+        let mut all = self.known();
+        let before = all.get(&address);
+        let seen = before.and_then(|before| before.generation);
+        let same = before.filter(|_| generation.is_none() || seen.is_none() || generation == seen);
+        let run = same.map_or_else(
+            || self.runs.fetch_add(1, Ordering::Relaxed).wrapping_add(1),
+            |before| before.run,
+        );
         let known = Known {
             asked: Instant::now(),
             descriptor,
+            generation: generation.or(seen),
+            run,
         };
-        self.known().insert(address, known);
+        all.insert(address, known);
+        drop(all);
         self.news.notify_waiters();
     }
 
@@ -173,14 +198,15 @@ impl Directory {
         let known = self.known();
         known
             .iter()
-            .map(|(host, known)| (host, &known.descriptor))
-            .flat_map(|(host, descriptor)| {
+            .flat_map(|(host, known)| {
+                let descriptor = &known.descriptor;
                 descriptor.services.iter().filter_map(|service| {
                     Some(Found {
                         name: ServiceName::parse(&ServiceKey(service.key).to_string())?,
                         host: *host,
                         host_name: descriptor.name.clone(),
                         announcement: service.clone(),
+                        run: known.run,
                     })
                 })
             })
@@ -217,10 +243,11 @@ impl Directory {
 mod tests {
     use warren_mesh::descriptor::Uplink;
     use warren_mesh::identity::MeshIdentity;
+    use warren_mesh::node::RouteView;
     use warren_mesh::service::{ServiceKind, ServiceSigner};
 
     use super::*;
-    use crate::plane::command::{COMMANDS_MAX, Waker};
+    use crate::plane::command::{COMMANDS_MAX, Snapshot, Waker};
 
     #[tokio::test]
     async fn what_a_node_shows_is_known_without_asking_again() {
@@ -249,5 +276,75 @@ mod tests {
             let titles: Vec<_> = all.iter().map(|found| &*found.announcement.title).collect();
             assert_eq!(titles, [title]);
         }
+    }
+
+    /// Answers as the data plane until the directory is gone: one node in reach, of a generation that the caller may change.
+    /// How often the node was asked.
+    fn answer(
+        asked: std::sync::mpsc::Receiver<Command>,
+        generation: Arc<AtomicU32>,
+    ) -> Arc<AtomicU32> {
+        let identity = MeshIdentity::from_seed(&[1; 32]);
+        let signer = ServiceSigner::master(&[2; 32]);
+        let host = identity.address();
+        let service = signer.announce(ServiceKind::Home, &host, 7446, "Ann's home");
+        let descriptor = Descriptor {
+            key: identity.public_key(),
+            number: 1,
+            name: "box".into(),
+            features: 0,
+            uplink: Uplink::None,
+            services: vec![service.unwrap()],
+        };
+        let times = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&times);
+        std::thread::spawn(move || {
+            while let Ok(command) = asked.recv() {
+                match command {
+                    Command::Snapshot(reply) => {
+                        let route = RouteView {
+                            destination: host,
+                            next_hop: host,
+                            cost: 1,
+                            step: 0,
+                            path_mtu: 1280,
+                            has_backup: false,
+                            generation: generation.load(Ordering::SeqCst),
+                        };
+                        let _ = reply.send(Snapshot {
+                            routes: vec![route],
+                            ..Snapshot::default()
+                        });
+                    }
+                    Command::Describe(_, reply) => {
+                        counted.fetch_add(1, Ordering::SeqCst);
+                        let _ = reply.send(Some(descriptor.clone()));
+                    }
+                    _ => {}
+                }
+            }
+        });
+        times
+    }
+
+    #[tokio::test]
+    async fn a_node_that_started_again_is_asked_again_where_nobody_waits() {
+        let (commands, asked) = std::sync::mpsc::sync_channel(COMMANDS_MAX);
+        let generation = Arc::new(AtomicU32::new(7));
+        let times = answer(asked, Arc::clone(&generation));
+        let directory = Directory::new(PlaneHandle::new(commands, Waker::new().unwrap()));
+        let look = || directory.refresh_older_than(BACKGROUND_PERIOD);
+        look().await;
+        let first = directory.now()[0].run;
+        look().await;
+        assert_eq!(directory.now()[0].run, first);
+        assert_eq!(times.load(Ordering::SeqCst), 1, "it is known");
+        generation.store(8, Ordering::SeqCst);
+        look().await;
+        let second = directory.now()[0].run;
+        assert_ne!(second, first);
+        look().await;
+        assert_eq!(directory.now()[0].run, second);
+        assert_eq!(times.load(Ordering::SeqCst), 2);
     }
 }

@@ -446,6 +446,7 @@ impl Node {
                     step: said.distance.step,
                     path_mtu: mtu::size_of_class(said.mtu_class),
                     has_backup: self.router.has_backup(originator),
+                    generation: originator.anchor.generation,
                 })
             })
             .collect()

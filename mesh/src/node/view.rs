@@ -100,6 +100,8 @@ pub struct RouteView {
     pub path_mtu: u16,
     /// Whether another feasible neighbour stands ready.
     pub has_backup: bool,
+    /// The destination's generation: another one after it started again (and once in a week or so without that).
+    pub generation: u32,
 }
 
 /// What the node counted since its start.

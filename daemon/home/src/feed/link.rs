@@ -31,8 +31,11 @@ const MESSAGE_BYTES: usize = 512 * 1024;
 /// How long opening a connection may take.
 const OPEN: Duration = Duration::from_secs(15);
 /// Silence after which the other side is asked whether it is still there, and after which it is not. Relays speak up
-/// by themselves more often.
-const SILENCE: Duration = Duration::from_secs(70);
+/// by themselves more often: those of homes every four minutes, because each home has a connection to each other. That
+/// one was away or started again is known from the mesh before.
+const SILENCE: Duration = Duration::from_secs(300);
+/// The same at a relay of the Internet.
+const SILENCE_OUTSIDE: Duration = Duration::from_secs(70);
 /// People in one question.
 const PEOPLE: usize = 400;
 /// Subscriptions of one connection; a relay takes 64.
@@ -63,6 +66,8 @@ pub struct Wants {
     pub us: Vec<PublicKey>,
     /// All of it, whoever wrote it: the relay of this home.
     pub all: bool,
+    /// Another number after the other side was away or started again: what is left of a connection leads nowhere.
+    pub run: u32,
 }
 
 /// What a link needs.
@@ -131,6 +136,7 @@ impl Link {
         let mut wait = limits.first_wait;
         loop {
             let begun = Instant::now();
+            let run = self.wants.borrow().run;
             match self.once().await {
                 Ended::Over => return,
                 Ended::Anew => continue,
@@ -148,6 +154,15 @@ impl Link {
                         Some(ask) => drop(ask), // nobody answers now
                         None => return,
                     },
+                    changed = self.wants.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        if self.wants.borrow_and_update().run != run {
+                            wait = limits.first_wait;
+                            break;
+                        }
+                    }
                 }
             }
             wait = (wait * 2).min(limits.longest_wait);
@@ -181,6 +196,11 @@ impl Link {
         };
         let mut due = Instant::now();
         let mut is_silent = false;
+        let silence = if self.way.is_home() {
+            SILENCE
+        } else {
+            SILENCE_OUTSIDE
+        };
         loop {
             tokio::select! {
                 message = talk.socket.next() => {
@@ -206,6 +226,7 @@ impl Link {
                         let more: BTreeSet<PublicKey> = new.authors.difference(&talk.covered).copied().collect();
                         // Who comes into reach at home is read from elsewhere for a while, too: no reason to hang up.
                         let grew = new.us == wants.us
+                            && new.run == wants.run
                             && (talk.covered.is_subset(&new.authors) || !self.way.is_home());
                         if !grew || talk.subs.len() + more.len() / PEOPLE + 2 > SUBSCRIPTIONS {
                             return Ok(Ended::Anew);
@@ -219,7 +240,7 @@ impl Link {
                         talk.open("a", Sub::Ask(Some(done), ANSWERS), filter).await?;
                     }
                 }
-                () = tokio::time::sleep(SILENCE) => {
+                () = tokio::time::sleep(silence) => {
                     if is_silent {
                         return Err(Ended::Broken("it has gone silent".into()));
                     }

@@ -84,12 +84,17 @@ impl Links {
     }
 
     async fn follow_plan(&self, own: &ServiceName, us: Vec<PublicKey>) {
-        let in_reach: BTreeSet<ServiceName> = self
-            .dialer
-            .relays()
+        // Nobody lives here: there is nothing to ask others for.
+        let relays = if us.is_empty() {
+            Vec::new()
+        } else {
+            self.dialer.relays()
+        };
+        let runs: HashMap<ServiceName, u32> = relays
             .into_iter()
-            .map(|listing| listing.service)
+            .map(|listing| (listing.service, listing.run))
             .collect();
+        let in_reach: BTreeSet<ServiceName> = runs.keys().cloned().collect();
         let (cache, home) = (Arc::clone(&self.cache), own.clone());
         let made = tokio::task::spawn_blocking(move || {
             let mut followed = cache.all_followed()?;
@@ -111,18 +116,18 @@ impl Links {
             ..Wants::default()
         };
         let mut needed = vec![(to_home(own.clone()), everything)];
-        let wants = |authors| Wants {
+        let wants = |authors, run| Wants {
             authors,
             us: us.clone(),
             all: false,
+            run,
         };
-        needed.extend(
-            plan.into_iter()
-                .map(|(home, authors)| (to_home(home), wants(authors))),
-        );
-        // Nobody lives here: there is nothing to ask the Internet for.
+        needed.extend(plan.into_iter().map(|(home, authors)| {
+            let run = runs.get(&home).copied().unwrap_or_default();
+            (to_home(home), wants(authors, run))
+        }));
         let listed = self.listed.iter().filter(|_| !us.is_empty());
-        needed.extend(listed.map(|way| (Arc::clone(way), wants(elsewhere.clone()))));
+        needed.extend(listed.map(|way| (Arc::clone(way), wants(elsewhere.clone(), 0))));
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|name, _| needed.iter().any(|(way, _)| way.name() == name));
         for (way, wants) in needed {

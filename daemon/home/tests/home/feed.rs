@@ -1,10 +1,11 @@
 //! The public feed over three homes with relays of their own: what one writes the others read, also after one was away.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::common::PASS;
 use crate::common::http::Program;
 use crate::common::island::{Household, Net, Person, service, texts};
+use crate::common::{PASS, PATIENCE};
 use nostr::key::Keys;
 use serde_json::{Value, json};
 
@@ -250,6 +251,41 @@ async fn a_home_that_was_away_is_caught_up_with_and_its_posts_stay_readable_mean
     ben.sees("feed", &["mine", "four", "three", "one"]).await;
     let follows = ben.get("feed/follows").await;
     assert_eq!(follows["people"][0]["public_key"], key.as_str());
+}
+
+#[tokio::test]
+async fn a_connection_that_leads_nowhere_is_made_anew_when_the_other_box_started_again() {
+    let island = Island::new();
+    let (a, b) = (island.home('a').await, island.home('b').await);
+    let (ann, ben) = (a.person("Ann").await, b.person("Ben").await);
+    ben.follows(&format!("ann@{}", service('a'))).await;
+    ann.posts("one").await;
+    ben.sees("feed", &["one"]).await;
+    island.net.stall('a');
+    ann.posts("two").await;
+    assert_eq!(ben.texts("feed").await, ["one"]);
+    island.net.started_anew('a');
+    ben.sees("feed", &["two", "one"]).await;
+}
+
+#[tokio::test]
+async fn a_home_where_nobody_lives_asks_no_other() {
+    let island = Island::new();
+    let (a, b) = (island.home('a').await, island.home('b').await);
+    // By the time that somebody at the one was told of what happens at the other, both have looked around.
+    let (ann, away) = (a.person("Ann").await, service('b'));
+    ann.posts("alone here").await;
+    ann.sees("feed", &["alone here"]).await;
+    let asked = async {
+        while !island.net.opened_by('a').contains(&away) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.unwrap();
+    assert_eq!(island.net.opened_by('b'), [service('b')].into());
+    let ben = b.person("Ben").await;
+    ben.follows(&format!("ann@{}", service('a'))).await;
+    ben.sees("feed", &["alone here"]).await;
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! Homes with relays of their own in one process, who reach each other through memory; each can be cut off.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -55,11 +55,16 @@ struct Station {
     relay: Mutex<Option<Server>>,
     is_away: AtomicBool,
     cuts: watch::Sender<u32>,
+    stalls: watch::Sender<u32>,
+    run: AtomicU32,
 }
 
-/// All relays, and which services were opened.
+/// All relays, and which services were opened, by which home.
 #[derive(Default)]
-pub struct Net(Mutex<HashMap<String, Arc<Station>>>, Mutex<Vec<String>>);
+pub struct Net(
+    Mutex<HashMap<String, Arc<Station>>>,
+    Mutex<Vec<(String, String)>>,
+);
 
 /// The way from one home to all relays.
 pub struct Way {
@@ -87,6 +92,8 @@ impl Net {
                 relay: Mutex::default(),
                 is_away: AtomicBool::new(false),
                 cuts: watch::channel(0).0,
+                stalls: watch::channel(0).0,
+                run: AtomicU32::new(0),
             })
         });
         *station.relay.lock().unwrap() = Some(Arc::new(serve));
@@ -94,7 +101,27 @@ impl Net {
 
     /// Every service that was opened.
     pub fn opened(&self) -> Vec<String> {
-        self.1.lock().unwrap().clone()
+        let opened = self.1.lock().unwrap();
+        opened.iter().map(|(service, _)| service.clone()).collect()
+    }
+
+    /// Every home, this one included, to which this one had a stream.
+    pub fn opened_by(&self, letter: char) -> BTreeSet<String> {
+        let opened = self.1.lock().unwrap();
+        let by = opened.iter().filter(|(_, by)| *by == service(letter));
+        by.map(|(service, _)| service.clone()).collect()
+    }
+
+    /// Has every stream to a home from elsewhere carry nothing any more, and nobody be told.
+    pub fn stall(&self, letter: char) {
+        let station = self.station(&service(letter)).unwrap();
+        station.stalls.send_modify(|stalls| *stalls += 1);
+    }
+
+    /// Has the others see that the box of a home started anew.
+    pub fn started_anew(&self, letter: char) {
+        let station = self.station(&service(letter)).unwrap();
+        station.run.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Breaks every stream to a home from elsewhere, and lets none be opened.
@@ -121,14 +148,17 @@ impl Net {
         let relay = relay.ok_or_else(unreachable)?;
         let (ours, mut between) = tokio::io::duplex(16 * 1024);
         let (mut near, far) = tokio::io::duplex(16 * 1024);
-        self.1.lock().unwrap().push(service.to_owned());
+        let pair = (service.to_owned(), own.to_owned());
+        self.1.lock().unwrap().push(pair);
         relay(far);
-        let mut cuts = station.cuts.subscribe();
+        let (mut cuts, mut stalls) = (station.cuts.subscribe(), station.stalls.subscribe());
         let is_own = service == own;
         tokio::spawn(async move {
             tokio::select! {
                 _ = tokio::io::copy_bidirectional(&mut between, &mut near) => {}
                 _ = cuts.changed(), if !is_own => {}
+                // Both ends stay open.
+                _ = stalls.changed(), if !is_own => std::future::pending().await,
             }
         });
         Ok(Box::new(ours))
@@ -150,11 +180,12 @@ impl Dialer for Way {
             **service == self.own || !station.is_away.load(Ordering::SeqCst)
         });
         reached
-            .map(|(service, _)| ServiceListing {
+            .map(|(service, station)| ServiceListing {
                 service: ServiceName::parse(service).unwrap(),
                 kind: warren_home::ServiceKind::Home,
                 name: format!("home {}", &service[..1]),
                 host: format!("home {}", &service[..1]),
+                run: station.run.load(Ordering::SeqCst),
             })
             .collect()
     }

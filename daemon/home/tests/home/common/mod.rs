@@ -106,6 +106,7 @@ impl Dialer for Wire {
             kind: ServiceKind::Space,
             name: "Garden <club>".into(),
             host: "Ann's home".into(),
+            run: 0,
         }]
     }
 }

@@ -88,6 +88,7 @@ impl Dialer for Roads {
             kind: warren_home::ServiceKind::Space,
             name: "Garden club".into(),
             host: "Ann's home".into(),
+            run: 0,
         };
         self.spaces.keys().map(listing).collect()
     }
