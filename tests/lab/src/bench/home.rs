@@ -1,10 +1,10 @@
 //! `scripts/bench home`: what a login costs the box. The passphrase's price is what the home chose for this machine.
 
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::post;
 use crate::error::{LabError, Result};
 use crate::figures::{Figure, Report, median};
 use crate::lab::Lab;
@@ -62,17 +62,6 @@ fn call(lab: &Lab, path: &str, body: &str) -> Result<()> {
         let trouble = || LabError::io(format!("calling {path}"));
         let mut stream = TcpStream::connect_timeout(&PAGE, PATIENCE).map_err(trouble())?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(trouble())?;
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).map_err(trouble())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).map_err(trouble())?;
-        if answer.starts_with("HTTP/1.1 20") {
-            Ok(())
-        } else {
-            Err(LabError::answer(path, &answer))
-        }
+        post(&mut stream, path, body)
     })
 }

@@ -1,14 +1,15 @@
 //! `scripts/bench mesh`: the simulator's figures, then real daemons in namespaces: a grid of 4 x 4 (cold start, bytes when
 //! idle) and a ring of six (fail-over), with Yggdrasil and babeld on the same topologies.
 
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use crate::bench::{rivals, simulated};
-use crate::error::Result;
+use crate::bench::{post, rivals, simulated};
+use crate::error::{LabError, Result};
 use crate::figures::{Better, Figure, Report, median};
 use crate::lab::{Cut, Lab};
 use crate::outage;
-use crate::overlay::{Program, Running};
+use crate::overlay::{Program, Running, warrend};
 use crate::ping::Pinger;
 use crate::topology::Topology;
 
@@ -21,6 +22,8 @@ const RUNS: usize = 3;
 /// Idle traffic is counted after so long, and for so long.
 const SETTLE: Duration = Duration::from_secs(120);
 const COUNT: Duration = Duration::from_secs(60);
+/// The same where homes ask each other now and then whether they are still there: every four minutes.
+const COUNT_INHABITED: Duration = Duration::from_secs(240);
 
 /// All of `scripts/bench mesh`.
 pub fn run(report: Report) -> Result<()> {
@@ -117,6 +120,39 @@ fn grid(report: Report, rivals: &[Program]) -> Result<()> {
         &rates,
         |rate| *rate,
     );
+    inhabited(report, &grids[0].1.lab)
+}
+
+/// The same with somebody living at each home: homes then listen to each other.
+fn inhabited(report: Report, lab: &Lab) -> Result<()> {
+    report.progress(&format!(
+        "mesh.netns16: somebody lives at each home; idle for {} s, then counting for {} s",
+        SETTLE.as_secs(),
+        COUNT_INHABITED.as_secs()
+    ));
+    for name in &lab.topology().names {
+        let socket = warrend::web_socket(&lab.folder().join(name));
+        let mut stream = UnixStream::connect(&socket)
+            .map_err(LabError::io(format!("connecting to {}", socket.display())))?;
+        post(
+            &mut stream,
+            "/api/1/accounts",
+            r#"{"name":"Ann","passphrase":"a garden of beans","device":"bench"}"#,
+        )?;
+    }
+    std::thread::sleep(SETTLE);
+    let (before, since) = (lab.sent()?.bytes, Instant::now());
+    std::thread::sleep(COUNT_INHABITED);
+    #[allow(clippy::cast_precision_loss)]
+    let (bytes, nodes) = (
+        (lab.sent()?.bytes - before) as f64,
+        lab.topology().len() as f64,
+    );
+    report.figure(&Figure::alone(
+        "mesh.netns16.inhabited_bytes_per_node_s",
+        bytes / nodes / since.elapsed().as_secs_f64(),
+        "B/s",
+    ));
     Ok(())
 }
 

@@ -210,7 +210,7 @@ impl Warrend {
 
     /// The unix socket on which it serves its page.
     pub fn web_socket(&self) -> PathBuf {
-        self.folder.join("http.sock")
+        web_socket(&self.folder)
     }
 
     /// Its log file.
@@ -382,6 +382,11 @@ impl Warrend {
         self.process
             .ok_or_else(|| LabError::Unknown(format!("running warrend on {}", self.name)))
     }
+}
+
+/// The unix socket of the page of the daemon whose files are in a folder.
+pub fn web_socket(folder: &Path) -> PathBuf {
+    folder.join("http.sock")
 }
 
 /// Prepares and starts a daemon on every node, each with the options that `options` gives for it. Keys are made before the

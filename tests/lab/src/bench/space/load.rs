@@ -138,12 +138,11 @@ pub async fn publish(
 /// How long questions are asked, if they are not answered before: one of the peers takes many seconds for some.
 const ASKING: Duration = Duration::from_secs(20);
 
-/// `clients` ask `each` questions one after the other: what somebody wrote last, single messages, a page of the channel.
-/// Questions answered a second.
+/// `clients` ask `each` questions one after the other, others in each round: what somebody wrote last, a page of the
+/// channel, what somebody wrote before. Questions answered, and how many a second.
 pub async fn ask(
     at: SocketAddr,
-    clients: u32,
-    each: u32,
+    (clients, each, round): (u32, u32, u32),
     authors: &[String],
 ) -> Result<(u32, f64)> {
     let mut running = JoinSet::new();
@@ -159,7 +158,8 @@ pub async fn ask(
         running.spawn(async move {
             let mut answered = 0;
             for question in 0..each {
-                let random = mix(((n as u64) << 32) | u64::from(question));
+                let random =
+                    mix((u64::from(round) << 48) | ((n as u64) << 32) | u64::from(question));
                 let author = &authors[random as usize % authors.len()];
                 let until = now - random % 40_000;
                 let filter = match question % 3 {
