@@ -13,9 +13,10 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::access::Viewer;
 use crate::groups::{Authority, Groups, Subject};
+use crate::matching::matches;
 use crate::outbox::Outbox;
 use crate::record::StoredEvent;
-use crate::wire::{self, Completeness, SubscriptionId, matches};
+use crate::wire::{self, Completeness, SubscriptionId};
 
 /// What somebody says of whether they are there: one of a few words (`groups::rules::STATUSES`).
 pub type Status = &'static str;

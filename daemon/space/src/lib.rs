@@ -29,6 +29,7 @@ mod journal;
 mod keyfile;
 mod mail;
 mod management;
+mod matching;
 mod names;
 mod outbox;
 mod personal;

@@ -1,5 +1,5 @@
-//! The four threads of a space, through which all blocking work goes: one checks what comes in, one writes it in batches,
-//! one reads, one keeps the store in order meanwhile. A batch is what came in while the one before was made
+//! The threads of a space, through which all blocking work goes: one checks what comes in, one writes it in batches, one or
+//! two read, one keeps the store in order meanwhile. A batch is what came in while the one before was made
 //! safe, so it grows by itself under load.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +27,8 @@ use crate::wire;
 const STACK: usize = 512 * 1024;
 /// Events of one batch.
 const BATCH: usize = 512;
+/// Threads that read at most; on a machine with one core there is one.
+const READERS: usize = 2;
 /// How long memory waits for the next question.
 const REST: Duration = Duration::from_secs(2);
 /// How long the newest events may wait for the index when nothing else happens.
@@ -144,6 +146,7 @@ pub struct Pipeline {
     write: Sender<Option<Work>>,
     read: Sender<Option<Task>>,
     tidy: Sender<Option<Tidy>>,
+    readers: usize,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -156,7 +159,13 @@ impl Pipeline {
         let (tidy, tidies) = mpsc::channel();
         let due = Arc::new(AtomicBool::new(false));
         let _ = tidy.send(Some(Tidy::Now)); // what the store knows only after its first upkeep
-        let threads = vec![
+        let reads = Arc::new(Mutex::new(Reads {
+            tasks: reads,
+            is_awake: false,
+        }));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let readers = READERS.min(cores);
+        let mut threads = vec![
             spawn("space-check", {
                 let (core, write) = (Arc::clone(core), write.clone());
                 move || check_all(&core, &checks, &write)
@@ -166,20 +175,21 @@ impl Pipeline {
                 let due = Arc::clone(&due);
                 move || Writer::new(&core, tidy, due).run(&writes)
             })?,
-            spawn("space-read", {
-                let core = Arc::clone(core);
-                move || read_all(&core, &reads)
-            })?,
-            spawn("space-tidy", {
-                let core = Arc::clone(core);
-                move || tidy_all(&core, &tidies, &due)
-            })?,
         ];
+        for _ in 0..readers {
+            let (core, reads) = (Arc::clone(core), Arc::clone(&reads));
+            threads.push(spawn("space-read", move || read_all(&core, &reads))?);
+        }
+        threads.push(spawn("space-tidy", {
+            let core = Arc::clone(core);
+            move || tidy_all(&core, &tidies, &due)
+        })?);
         Ok(Self {
             check,
             write,
             read,
             tidy,
+            readers,
             threads: Mutex::new(threads),
         })
     }
@@ -190,7 +200,7 @@ impl Pipeline {
         let _ = self.check.send(Some(submission));
     }
 
-    /// Runs something on the reading thread and waits for what it gives; `None` when the space is closing.
+    /// Runs something on a reading thread and waits for what it gives; `None` when the space is closing.
     pub async fn read<T: Send + 'static>(
         &self,
         task: impl FnOnce(&Core) -> T + Send + 'static,
@@ -203,7 +213,7 @@ impl Pipeline {
         answered.await.ok()
     }
 
-    /// Runs something on the reading thread some time; nobody waits for it.
+    /// Runs something on a reading thread some time; nobody waits for it.
     pub fn later(&self, task: impl FnOnce(&Core) + Send + 'static) {
         let _ = self.read.send(Some(Box::new(task)));
     }
@@ -245,8 +255,12 @@ impl Pipeline {
         join();
         let _ = self.write.send(None);
         join();
-        let _ = self.read.send(None);
-        join();
+        for _ in 0..self.readers {
+            let _ = self.read.send(None);
+        }
+        for _ in 0..self.readers {
+            join();
+        }
         let _ = self.tidy.send(None);
         join();
     }
@@ -274,17 +288,26 @@ fn check_all(core: &Core, checks: &Receiver<Option<Submission>>, write: &Sender<
     }
 }
 
-fn read_all(core: &Core, reads: &Receiver<Option<Task>>) {
-    let mut wait = HOUR;
+/// What the readers share. One of them waits for the next task, the others for their turn to wait.
+struct Reads {
+    tasks: Receiver<Option<Task>>,
+    /// Whether something was read since memory was last given back.
+    is_awake: bool,
+}
+
+fn read_all(core: &Core, reads: &Mutex<Reads>) {
     loop {
-        match reads.recv_timeout(wait) {
+        let mut reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = if reads.is_awake { REST } else { HOUR };
+        match reads.tasks.recv_timeout(wait) {
             Ok(Some(task)) => {
+                reads.is_awake = true;
+                drop(reads);
                 task(core);
-                wait = REST;
             }
             Err(RecvTimeoutError::Timeout) => {
+                reads.is_awake = false;
                 core.store.rest();
-                wait = HOUR;
             }
             Ok(None) | Err(RecvTimeoutError::Disconnected) => return,
         }

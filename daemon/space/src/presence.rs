@@ -21,8 +21,8 @@ use crate::core::Core;
 use crate::fanout::{Listener, Status};
 use crate::groups::rules::STATUSES;
 use crate::groups::{Groups, kinds};
+use crate::matching::matches;
 use crate::record::{StoredEvent, tag_values};
-use crate::wire::matches;
 
 /// The status that means that somebody is not there.
 const OFFLINE: Status = STATUSES[3];

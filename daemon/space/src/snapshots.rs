@@ -17,8 +17,8 @@ use crate::claims::Claims;
 use crate::config::Clock;
 use crate::groups::permissions::Permission;
 use crate::groups::{Groups, Snapshot, Subject, emoji, kinds};
+use crate::matching::matches;
 use crate::record::StoredEvent;
-use crate::wire::matches;
 
 /// Bytes of descriptions that are kept whole for the next who asks. Of the others the signature is kept.
 const KEPT_BYTES: usize = 1 << 20;

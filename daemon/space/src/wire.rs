@@ -5,7 +5,7 @@ use std::fmt;
 
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use nostr::event::{Event, EventId};
-use nostr::filter::{Filter, MatchEventOptions};
+use nostr::filter::Filter;
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 
 use crate::config::Limits;
@@ -203,20 +203,6 @@ fn check_filters(filters: &[Filter], limits: &Limits) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// Whether a filter wants an event. An empty list wants nothing, `limit` plays no part (NIP-01), and `search` has to be
-/// asked apart (NIP-50): reading it once serves many events.
-pub fn matches(filter: &Filter, event: &Event) -> bool {
-    !matches_nothing(filter) && filter.match_event(event, MatchEventOptions::new().nip50(false))
-}
-
-/// Whether a filter has an empty list and so matches no event at all.
-pub fn matches_nothing(filter: &Filter) -> bool {
-    filter.ids.as_ref().is_some_and(|list| list.is_empty())
-        || filter.authors.as_ref().is_some_and(|list| list.is_empty())
-        || filter.kinds.as_ref().is_some_and(|list| list.is_empty())
-        || filter.generic_tags.values().any(|list| list.is_empty())
 }
 
 /// `["EVENT", subscription, event]` from the event's JSON.
@@ -562,14 +548,6 @@ mod tests {
         ] {
             assert!(matches!(read(text), Err(WireError::Shape(_))), "{text}");
         }
-    }
-
-    #[test]
-    fn an_empty_list_wants_nothing() {
-        let event = crate::testing::Person::new(1).event(1, 5, &[], "");
-        let filter: Filter = serde_json::from_str(r#"{"kinds":[]}"#).unwrap();
-        assert!(!matches(&filter, &event));
-        assert!(matches(&Filter::new(), &event));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! is safe from a loss of power. It knows nothing of what the records mean, except that an event begins with its id.
 
 pub mod segment;
+mod window;
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -11,17 +12,13 @@ use nostr::event::EventId;
 
 use crate::disk::{Disk, DiskFile};
 use crate::record::peek_id;
-use segment::{
-    Found, HEADER_BYTES, Header, PAYLOAD_BYTES, RECORD_HEADER_BYTES, RecordHeader, RecordKind,
-    Scanner,
-};
+use segment::{Found, HEADER_BYTES, Header, PAYLOAD_BYTES, RecordKind, Scanner};
+pub use window::Window;
 
 /// Bytes after which a new segment is begun. An erasure writes one segment anew, so this bounds its cost.
 const SEGMENT_BYTES: u32 = 1 << 20;
 /// Files kept open for reading.
 const OPEN_FILES: usize = 24;
-/// What one read fetches, in the hope that the whole record is in it.
-const READ_AHEAD: u32 = 1024;
 
 /// A place in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -396,29 +393,26 @@ impl Journal {
         Ok(())
     }
 
-    /// The payload of the record at `position`.
+    /// The payload of a record.
     pub fn read(&self, position: Position) -> io::Result<Vec<u8>> {
-        let file = self.file(position.segment)?;
-        let length = self.segment(position.segment)?.length;
-        let ahead = length.saturating_sub(position.offset).min(READ_AHEAD);
-        let mut bytes = vec![0; ahead as usize];
-        file.read_at(&mut bytes, position.offset.into())?;
-        let header = RecordHeader::decode(&bytes)
-            .ok_or_else(|| invalid("a record of the journal is damaged"))?;
-        let whole = RECORD_HEADER_BYTES + header.length;
-        if whole > ahead {
-            bytes.resize(whole as usize, 0);
-            file.read_at(
-                &mut bytes[ahead as usize..],
-                (position.offset + ahead).into(),
-            )?;
+        let mut window = Window::default();
+        self.read_near(position, &mut window).map(<[u8]>::to_vec)
+    }
+
+    /// The same by way of a window, for who reads several. The caller keeps segments from being written anew meanwhile.
+    pub fn read_near<'a>(
+        &self,
+        position: Position,
+        window: &'a mut Window,
+    ) -> io::Result<&'a [u8]> {
+        if window.record(position).is_none() {
+            let file = self.file(position.segment)?;
+            window.move_to(&*file, position, self.segment(position.segment)?.length)?;
         }
-        bytes.truncate(whole as usize);
-        bytes.drain(..RECORD_HEADER_BYTES as usize);
-        if !header.fits(&bytes) {
-            return Err(invalid("a record of the journal is damaged"));
+        match window.record(position) {
+            Some((header, payload)) if header.fits(payload) => Ok(payload),
+            _ => Err(invalid("a record of the journal is damaged")),
         }
-        Ok(bytes)
     }
 
     /// Writes a segment anew without the events that `keep` refuses, and returns the segment's new generation and

@@ -35,6 +35,29 @@ fn a_torn_tail_is_cut_and_writing_goes_on() {
 }
 
 #[test]
+fn by_way_of_a_window_the_same_is_read_in_any_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    let sizes = [100, 400, 32, 5000, 300, 300, 20_000, 900, 64];
+    let written: Vec<(u8, usize, Position)> = (0..450_u32)
+        .map(|n| {
+            let (first, size) = (n as u8, sizes[n as usize % sizes.len()]);
+            (first, size, append(&journal, first, size).position)
+        })
+        .collect();
+    assert!(written.last().unwrap().2.segment > 1);
+    let mut window = Window::default();
+    let mut same = |place: usize| {
+        let (first, size, position) = written[place];
+        let read = journal.read_near(position, &mut window).unwrap();
+        assert_eq!(read, vec![first; size], "{place}");
+    };
+    (0..written.len()).for_each(&mut same);
+    (0..written.len()).rev().for_each(&mut same);
+    (0..2000).map(|n| n * 7919 % 450).for_each(same);
+}
+
+#[test]
 fn segments_follow_each_other_and_are_read_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path());

@@ -6,6 +6,7 @@ use nostr::filter::Filter;
 
 use super::{Asker, Sight, Step};
 use crate::access::Permit;
+use crate::matching::matches;
 use crate::record::StoredEvent;
 use crate::search;
 use crate::wire::{self, SubscriptionId};
@@ -66,7 +67,7 @@ fn count_page(
     let (events, next) = sight.page(&filters[n], step, usize::MAX)?;
     let counted_before = |event: &StoredEvent| {
         filters[..n].iter().any(|filter| {
-            wire::matches(filter, &event.event)
+            matches(filter, &event.event)
                 && search::wants(filter, &event.event)
                 && sight.viewer.may_receive(event, filter, sight.groups)
         })

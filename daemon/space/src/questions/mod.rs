@@ -60,7 +60,7 @@ struct Sight<'a> {
 type PageOf = (Vec<Arc<StoredEvent>>, Option<Step>);
 
 impl Asker {
-    /// Does a bounded piece of work on the reading thread, as the connection's people see the space at that moment.
+    /// Does a bounded piece of work on a reading thread, as the connection's people see the space at that moment.
     async fn look<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Sight<'_>) -> T + Send + 'static,

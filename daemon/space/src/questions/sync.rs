@@ -1,6 +1,6 @@
 //! Comparing what both sides have (NIP-77), with the negentropy protocol. A sync takes a list of dates and ids once, as
 //! the viewer sees the space at that moment, and compares it message by message; each message is one bounded step on
-//! the reading thread. The list is counted against a limit of the whole space and forgotten when the client is silent.
+//! a reading thread. The list is counted against a limit of the whole space and forgotten when the client is silent.
 
 use std::collections::HashMap;
 use std::sync::Arc;

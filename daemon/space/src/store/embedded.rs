@@ -19,7 +19,7 @@ use super::tail::{FULL_EVENTS, Tail, Waiting, address, answers, newer};
 use super::{Appended, Cursor, Page, Query, Stats, Store, StoreError, Upkeep, Walked};
 use crate::disk::Disk;
 use crate::journal::segment::RecordKind;
-use crate::journal::{Journal, Position};
+use crate::journal::{Journal, Position, Window};
 use crate::record::{ChannelId, StoredEvent, peek_id};
 use crate::search::Search;
 
@@ -398,7 +398,7 @@ impl Store for EmbeddedStore {
     }
 
     fn query(&self, query: &Query<'_>) -> Result<Page, StoreError> {
-        if crate::wire::matches_nothing(query.filter)
+        if crate::matching::matches_nothing(query.filter)
             || query.limit == 0
             || self.has_none_of(query.filter)
         {
@@ -446,6 +446,7 @@ impl Store for EmbeddedStore {
         items.sort_by_key(|(minus_created_at, id8, _)| (*minus_created_at, *id8));
 
         let mut page = Page::default();
+        let mut window = Window::default();
         let mut seen = HashSet::new();
         let mut bytes = 0;
         let mut last = None;
@@ -461,7 +462,8 @@ impl Store for EmbeddedStore {
             let event = match source {
                 Source::Tail(event) => event,
                 Source::Journal(position) => {
-                    let event = self.load(position)?;
+                    let read = self.journal.read_near(position, &mut window)?;
+                    let event = StoredEvent::decode(read)?;
                     let tail = self.tail();
                     let wanted = answers(&event, query, search.as_ref())
                         && !tail.replaces(&event)

@@ -11,9 +11,9 @@ use nostr::key::PublicKey;
 use super::index::{number, tag_number, tag_numbers};
 use super::{Query, Upkeep};
 use crate::journal::{Position, Written};
+use crate::matching::matches;
 use crate::record::{ChannelId, StoredEvent};
 use crate::search::Search;
-use crate::wire::matches;
 
 /// Events after which the index should be filled.
 ///

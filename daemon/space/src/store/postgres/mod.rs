@@ -227,7 +227,7 @@ impl Store for PostgresStore {
     }
 
     fn query(&self, query: &Query<'_>) -> Result<Page, StoreError> {
-        if crate::wire::matches_nothing(query.filter) || query.limit == 0 {
+        if crate::matching::matches_nothing(query.filter) || query.limit == 0 {
             return Ok(Page::default());
         }
         let search = Search::of(query.filter);
