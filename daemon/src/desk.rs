@@ -44,6 +44,7 @@ impl Desk {
             sites: self.services.sites.list(),
             home: self.services.home_figures(),
             backup: self.status.schedule.as_ref().map(Schedule::status),
+            exports: self.status.exports(),
             uptime_s: self.status.start.elapsed().as_secs(),
             mesh,
         })

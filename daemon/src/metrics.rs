@@ -20,6 +20,7 @@ use crate::desk::Desk;
 use crate::error::DaemonError;
 use crate::plane::command::Snapshot;
 use crate::services::listen::{AnyStream, Listener};
+use crate::transfer::exports::ExportStatus;
 use crate::transfer::schedule::BackupStatus;
 use crate::{keys, store};
 use warren_home::HomeFigures;
@@ -154,6 +155,8 @@ pub struct Figures {
     pub home: Option<HomeFigures>,
     /// Backups, where they are made by themselves.
     pub backup: Option<BackupStatus>,
+    /// Exports of single spaces, where they are made by themselves.
+    pub exports: Vec<ExportStatus>,
     /// Seconds since the start.
     pub uptime_s: u64,
 }
@@ -295,6 +298,18 @@ pub fn render(figures: &Figures) -> String {
             "gauge",
             "1 while backups fail.",
             number(failing),
+        );
+    }
+    if !figures.exports.is_empty() {
+        let failing = figures
+            .exports
+            .iter()
+            .filter(|export| export.error.is_some());
+        page.one(
+            "warren_exports_failing",
+            "gauge",
+            "Exports of spaces whose last try failed.",
+            number(failing.count() as u64),
         );
     }
     process(&mut page);

@@ -244,6 +244,12 @@ impl Daemon {
             let socket = self.config.control.socket.clone();
             Schedule::new(backup, socket, self.clock.clone())
         });
+        let exports = (!self.config.export.is_empty()).then(|| {
+            let socket = self.config.control.socket.clone();
+            let exports = self.config.export.iter();
+            let exports = exports.map(|export| export.get_ref().clone()).collect();
+            Exports::new(exports, socket, self.clock.clone())
+        });
         let answers = Arc::new(Desk {
             status: status::Fixed {
                 name: self.config.name.0.clone(),
@@ -252,6 +258,7 @@ impl Daemon {
                 start: Instant::now(),
                 clock: self.clock.clone(),
                 schedule: schedule.clone(),
+                exports: exports.clone(),
             },
             plane: self.plane.clone(),
             config: self.text.clone(),
@@ -264,11 +271,7 @@ impl Daemon {
         if let Some(schedule) = schedule {
             tokio::spawn(schedule.run());
         }
-        if !self.config.export.is_empty() {
-            let socket = self.config.control.socket.clone();
-            let exports = self.config.export.iter();
-            let exports = exports.map(|export| export.get_ref().clone()).collect();
-            let exports = Exports::new(exports, socket, self.clock.clone());
+        if let Some(exports) = exports {
             tokio::spawn(exports.run());
         }
         tokio::select! {

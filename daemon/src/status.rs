@@ -9,6 +9,7 @@ use crate::clock::WallClock;
 use crate::config::Mode;
 use crate::control::protocol::{CounterStatus, InterfaceStatus, Neighbour, Route, Status};
 use crate::plane::command::Snapshot;
+use crate::transfer::exports::{ExportStatus, Exports};
 use crate::transfer::schedule::Schedule;
 
 /// What does not change while the daemon runs.
@@ -26,9 +27,19 @@ pub struct Fixed {
     pub clock: WallClock,
     /// Backups that are made by themselves.
     pub schedule: Option<Schedule>,
+    /// Exports that are made by themselves.
+    pub exports: Option<Exports>,
 }
 
 impl Fixed {
+    /// How exports stand that are made by themselves.
+    pub fn exports(&self) -> Vec<ExportStatus> {
+        self.exports
+            .as_ref()
+            .map(Exports::status)
+            .unwrap_or_default()
+    }
+
     /// The node in a few figures.
     pub fn status(&self, snapshot: &Snapshot) -> Status {
         let counters = &snapshot.counters;
@@ -63,6 +74,7 @@ impl Fixed {
                 tun_rejected: snapshot.tun_rejected,
             },
             backup: self.schedule.as_ref().map(Schedule::status),
+            exports: self.exports(),
             home_left_out: false,
         }
     }

@@ -57,7 +57,8 @@ Usage: warrend COMMAND [OPTIONS]
   space import FILE       take in a space on this box
 
   site publish DIR        publish a copy of a folder [--name TITLE] [--visible yes|no] [--port N]
-  site update NAME        publish it anew [--from DIR] [--name TITLE] [--visible yes|no] [--settings-only]
+  site update NAME        publish it anew [--from DIR] [--name TITLE] [--visible yes|no] [--settings-only];
+                          --visible no changes its address and needs --yes
   site list | remove NAME the sites of this box; remove one
 
   backup DIR              bring the backup of this box in DIR up to date

@@ -112,15 +112,28 @@ fn status(status: &Status) -> String {
         rows.push(row("home", told.into()));
     }
     if let Some(backup) = &status.backup {
-        let made = match backup.made {
-            Some(made) => format!("{}, of {}", backup.dir, invite::day(Some(made))),
-            None => format!("{}, none yet", backup.dir),
-        };
-        let failed = backup.error.as_ref();
-        let failed = failed.map(|error| format!("; THE LAST TRY FAILED: {error}"));
-        rows.push(row("backup", made + &failed.unwrap_or_default()));
+        rows.push(row(
+            "backup",
+            last(&backup.dir, backup.made, backup.error.as_deref()),
+        ));
+    }
+    for export in &status.exports {
+        rows.push(row(
+            &format!("export of {}", export.space),
+            last(&export.dir, export.made, export.error.as_deref()),
+        ));
     }
     table::render(&["name", &status.name], &rows)
+}
+
+/// How something stands that is made now and then in a directory.
+fn last(dir: &str, made: Option<u64>, error: Option<&str>) -> String {
+    let made = match made {
+        Some(made) => format!("{dir}, of {}", invite::day(Some(made))),
+        None => format!("{dir}, none yet"),
+    };
+    let failed = error.map(|error| format!("; THE LAST TRY FAILED: {error}"));
+    made + &failed.unwrap_or_default()
 }
 
 fn duration(seconds: u64) -> String {

@@ -31,6 +31,7 @@ pub struct Task {
     port: Option<u16>,
     from: Option<PathBuf>,
     settings_only: bool,
+    yes: bool,
     json: bool,
     connection: Connection,
 }
@@ -61,6 +62,7 @@ pub fn parse(parser: &mut Parser) -> Result<Option<Task>, DaemonError> {
         port: None,
         from: None,
         settings_only: false,
+        yes: false,
         json: false,
         connection: Connection::default(),
     };
@@ -98,6 +100,10 @@ pub fn parse(parser: &mut Parser) -> Result<Option<Task>, DaemonError> {
             }
             Arg::Long("settings-only") => {
                 task.settings_only = true;
+                action == Action::Update
+            }
+            Arg::Long("yes") => {
+                task.yes = true;
                 action == Action::Update
             }
             Arg::Value(word) if task.word.is_none() => {
@@ -168,6 +174,17 @@ impl Task {
                         || site.title == word
                         || site.service == word.trim_end_matches(".warren")
                 };
+                let hides = |site: &HostedSite| site.visible && self.visible == Some(false);
+                if let Some(site) = all
+                    .iter()
+                    .find(named)
+                    .filter(|site| hides(site) && !self.yes)
+                {
+                    return Err(usage(format!(
+                        "hiding {:?} changes its address, so that who knew it does not find it any more; say so with --yes",
+                        site.title
+                    )));
+                }
                 let from = match (self.from, all.iter().find(named)) {
                     (Some(from), _) => from,
                     (None, Some(site)) => PathBuf::from(&site.from),
@@ -210,10 +227,7 @@ fn details(site: &HostedSite) -> String {
         row("address", format!("http://{}.warren/", site.service)),
         row(
             "on this machine",
-            format!(
-                "http://{}.localhost/ (with the port of the page)",
-                site.service
-            ),
+            site.here.clone().unwrap_or_else(|| "-".into()),
         ),
         row(
             "visible",

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::transfer::exports::ExportStatus;
 pub use crate::transfer::schedule::BackupStatus;
 
 /// Answer to `space_papers`. Secret.
@@ -57,6 +58,9 @@ pub struct HostedSite {
     pub visible: bool,
     /// Its TCP port at the node's address.
     pub port: u16,
+    /// Its address on this machine, if the page has one.
+    #[serde(default)]
+    pub here: Option<String>,
     /// The folder it was made of.
     pub from: String,
     /// When it was last published, seconds since 1970.
@@ -231,6 +235,9 @@ pub struct Status {
     /// How backups stand that are made by themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupStatus>,
+    /// How exports of single spaces stand that are made by themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exports: Vec<ExportStatus>,
     /// Whether other homes do not find what people of this one write for everybody, because too much else is visible.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub home_left_out: bool,

@@ -174,7 +174,12 @@ impl Prepared {
                 Err(error) => log::error!("space {}: {error}", space.id),
             }
         }
-        let sites = Sites::open(Arc::clone(&hosted), &config.state, clock)?;
+        let sites = Sites::open(
+            Arc::clone(&hosted),
+            &config.state,
+            local_port(config),
+            clock,
+        )?;
         hosted.say().await;
         hosted.follow_names();
         let directory = Directory::new(plane.clone());
@@ -253,19 +258,24 @@ fn open_made(folders: &Folders, id: &str, ground: &Ground) -> Result<LocalSpace,
     }
 }
 
+fn web_addresses(config: &Config) -> impl Iterator<Item = std::net::SocketAddr> {
+    let all = config.web.listen.iter();
+    all.filter_map(|at| match at.get_ref() {
+        WebAddress::Tcp(address) => Some(*address),
+        WebAddress::Unix(_) => None,
+    })
+}
+
+/// The port at which this machine itself opens the page.
+fn local_port(config: &Config) -> Option<u16> {
+    let is_local = |at: &std::net::SocketAddr| at.ip().is_loopback() || at.ip().is_unspecified();
+    web_addresses(config).find(is_local).map(|at| at.port())
+}
+
 /// Under which name others open the page here, as far as that can be known: the first name it has, or the first address
 /// that is one; with the port where it is not HTTP's own.
 fn host(config: &Config) -> String {
-    let addresses = || {
-        config
-            .web
-            .listen
-            .iter()
-            .filter_map(|at| match at.get_ref() {
-                WebAddress::Tcp(address) => Some(*address),
-                WebAddress::Unix(_) => None,
-            })
-    };
+    let addresses = || web_addresses(config);
     let with_port = |name: String, port: Option<u16>| match port {
         None | Some(80) => name,
         Some(port) => format!("{name}:{port}"),

@@ -56,6 +56,8 @@ pub struct Sites {
     folders: Folders,
     /// Sites that could not be opened at the start.
     damaged: Vec<String>,
+    /// TCP port of the page on this machine.
+    page: Option<u16>,
     clock: WallClock,
     open: std::sync::Mutex<Vec<Site>>,
 }
@@ -117,8 +119,13 @@ fn open(folders: &Folders, id: &str) -> Result<(Site, LocalService), DaemonError
 }
 
 impl Sites {
-    /// The sites in `state`, which are served from now on. Blocks; call it on the runtime.
-    pub fn open(hosted: Arc<Hosted>, state: &Path, clock: &WallClock) -> Result<Self, DaemonError> {
+    /// The sites in `state`, which are served from now on. `page`: the TCP port of the page on this machine, if it has one. Blocks; call it on the runtime.
+    pub fn open(
+        hosted: Arc<Hosted>,
+        state: &Path,
+        page: Option<u16>,
+        clock: &WallClock,
+    ) -> Result<Self, DaemonError> {
         let folders = Folders::new(state.join(DIRECTORY));
         folders.tidy()?;
         let mut sites = Vec::new();
@@ -154,6 +161,7 @@ impl Sites {
             hosted,
             folders,
             damaged,
+            page,
             clock: clock.clone(),
             open: std::sync::Mutex::new(sites),
         })
@@ -190,16 +198,27 @@ impl Sites {
         sites.find(|service| service.id == id).cloned()
     }
 
+    /// Where a site is on this machine.
+    fn here(&self, service: Option<&LocalService>) -> Option<String> {
+        let name = &service?.name;
+        Some(match self.page? {
+            80 => format!("http://{name}.localhost/"),
+            port => format!("http://{name}.localhost:{port}/"),
+        })
+    }
+
     fn view(&self, site: &Site) -> HostedSite {
         let service = self.service(&site.id);
         HostedSite {
             id: site.id.clone(),
             service: service
+                .as_ref()
                 .map(|service| service.name.to_string())
                 .unwrap_or_default(),
             title: site.record.title.clone(),
             visible: site.record.visible,
             port: site.record.port,
+            here: self.here(service.as_ref()),
             from: site.record.from.clone(),
             published: site.record.published,
             files: site.files,
@@ -217,6 +236,7 @@ impl Sites {
             title: id.clone(),
             visible: false,
             port: 0,
+            here: None,
             from: String::new(),
             published: 0,
             files: 0,

@@ -24,9 +24,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::objects::PAPERS_MAX;
 use super::objects::{Objects, is_hash};
 use super::source::Of;
-use super::{Progress, objects, restore, source};
+use super::{Progress, objects, source};
 use crate::control::client;
 use crate::control::protocol::{
     HostedSite, HostedSpace, NodePapers, Request, SitePapers, SpaceState,
@@ -278,7 +279,8 @@ fn check_box(
     directory: &Path,
 ) -> Result<(), DaemonError> {
     let Some(former) = former else { return Ok(()) };
-    let kept = restore::small(&Objects::new(directory), &former.node.papers, directory)
+    let kept = Objects::new(directory)
+        .small(&former.node.papers, PAPERS_MAX)
         .ok()
         .and_then(|text| serde_json::from_str::<NodePapers>(&text).ok());
     let is_same = match kept {

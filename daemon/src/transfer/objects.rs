@@ -13,9 +13,13 @@ use crate::store;
 /// The directory of all objects, in that of a backup.
 pub(super) const DIRECTORY: &str = "objects";
 
+/// Longest papers, bytes.
+pub const PAPERS_MAX: u64 = 64 * 1024;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Objects {
+    backup: PathBuf,
     root: PathBuf,
     /// Written or looked at in this run: then their bytes are known to be there.
     pub written: u64,
@@ -33,6 +37,7 @@ impl Objects {
     /// Below the directory of a backup.
     pub fn new(backup: &Path) -> Self {
         Self {
+            backup: backup.to_path_buf(),
             root: backup.join(DIRECTORY),
             written: 0,
         }
@@ -97,10 +102,39 @@ impl Objects {
         self.put(&mut text.as_bytes()).map(|(hash, _)| hash)
     }
 
+    /// A small object as text, up to `most` bytes.
+    pub fn small(&self, hash: &str, most: u64) -> Result<String, DaemonError> {
+        let mut text = String::new();
+        let mut from = self.open(hash).map_err(|error| self.unusable(error))?;
+        let read = (&mut from).take(most + 1).read_to_string(&mut text);
+        read.map_err(|error| self.unusable(error))?;
+        if text.len() as u64 > most {
+            return Err(self.unusable(format!("the object {hash} is longer than {most} bytes")));
+        }
+        Ok(text)
+    }
+
+    /// The bytes of an object, once they were read to the end and are what its name says: a damaged one is told before
+    /// anything is made of it.
+    pub fn whole(&self, hash: &str) -> Result<Checked, DaemonError> {
+        self.check(hash).map_err(|error| self.unusable(error))?;
+        self.open(hash).map_err(|error| self.unusable(error))
+    }
+
+    /// An error that says what is wrong with the backup.
+    pub fn unusable(&self, error: impl ToString) -> DaemonError {
+        DaemonError::Unusable {
+            path: self.backup.clone(),
+            what: error.to_string(),
+        }
+    }
+
     /// The bytes of an object. Reading them ends in an error if they are not what the name says.
-    pub fn open(&self, hash: &str) -> Result<Checked, DaemonError> {
-        let path = self.path(hash);
-        let file = File::open(&path).map_err(|error| DaemonError::file("read", &path, error))?;
+    fn open(&self, hash: &str) -> io::Result<Checked> {
+        let file = File::open(self.path(hash)).map_err(|error| {
+            let what = format!("the object {hash} of the backup cannot be read: {error}");
+            io::Error::new(error.kind(), what)
+        })?;
         Ok(Checked {
             file,
             hasher: blake3::Hasher::new(),
@@ -110,18 +144,7 @@ impl Objects {
 
     /// Whether an object is there and its bytes are what its name says: before a part of it is taken for good.
     pub fn check(&self, hash: &str) -> io::Result<()> {
-        let path = self.path(hash);
-        let missing = |error: io::Error| {
-            let what = format!("the object {hash} of the backup cannot be read: {error}");
-            io::Error::new(error.kind(), what)
-        };
-        let file = File::open(path).map_err(missing)?;
-        let mut checked = Checked {
-            file,
-            hasher: blake3::Hasher::new(),
-            expected: hash.to_owned(),
-        };
-        io::copy(&mut checked, &mut io::sink()).map(drop)
+        io::copy(&mut self.open(hash)?, &mut io::sink()).map(drop)
     }
 
     /// Removes every object that is not named; what cannot be removed is left for the next run.

@@ -4,14 +4,13 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Read;
 use std::path::Path;
 
 use warren_space::export::{Extras, Tree};
 
 use super::backup::{FileEntry, MANIFEST, Manifest, NodeEntry, SiteEntry, SpaceEntry};
 use super::incoming::{Incoming, Place};
-use super::objects::{Checked, Objects};
+use super::objects::{Objects, PAPERS_MAX};
 use super::{Progress, lines};
 use crate::config;
 use crate::control::protocol::{NodePapers, Papers, SitePapers};
@@ -23,8 +22,6 @@ use crate::sites::folder::Pages;
 use crate::sites::record::{self, SiteRecord};
 use crate::{keys, privileges, store};
 
-/// Longest papers, bytes.
-const PAPERS_MAX: u64 = 64 * 1024;
 /// The file that says that a restore is not finished, and of which backup.
 const RESTORING: &str = "restoring";
 
@@ -57,10 +54,12 @@ pub fn restore(place: &Place, directory: &Path) -> Result<Told, DaemonError> {
     store::replace(&marker, whole.to_string_lossy().as_bytes())?;
     privileges::give_as(&marker, place.state())?;
     let mut told = Told::default();
-    told.add(restore_node(place, &objects, &manifest.node, directory)?);
-    told.add(restore_home(place, &objects, &manifest.home, directory)?);
+    let node = restore_node(place, &objects, &manifest.node);
+    told.add(or_damaged(node, "the box").map(Result::flatten)?);
+    let home = restore_home(place, &objects, &manifest.home);
+    told.add(or_damaged(home, "the home").map(Result::flatten)?);
     for site in &manifest.sites {
-        let restored = restore_site(place, &objects, site, directory);
+        let restored = restore_site(place, &objects, site);
         told.add(or_damaged(restored, &site.title)?);
     }
     let progress = Progress::new();
@@ -85,12 +84,12 @@ pub fn restore(place: &Place, directory: &Path) -> Result<Told, DaemonError> {
 
 /// What is damaged in the backup does not keep the rest of it away. (A disk that takes nothing more ends the restoring, and
 /// the next run goes on.)
-fn or_damaged(
-    restored: Result<String, DaemonError>,
+fn or_damaged<T>(
+    restored: Result<T, DaemonError>,
     title: &str,
-) -> Result<Result<String, String>, DaemonError> {
+) -> Result<Result<T, String>, DaemonError> {
     match restored {
-        Ok(line) => Ok(Ok(line)),
+        Ok(restored) => Ok(Ok(restored)),
         Err(error @ DaemonError::Unusable { .. }) => Ok(Err(format!(
             "{title}: {error}; another backup, or an older copy of this one, may have it: restore from that, too"
         ))),
@@ -108,10 +107,7 @@ pub fn restore_config(config: &Path, directory: &Path) -> Result<Option<String>,
     let Some(hash) = &manifest.config else {
         return Ok(None);
     };
-    let mut text = String::new();
-    let mut from = Objects::new(directory).open(hash)?;
-    let read = (&mut from).take(config::FILE_MAX).read_to_string(&mut text);
-    read.map_err(|error| unusable(directory, error))?;
+    let text = Objects::new(directory).small(hash, config::FILE_MAX)?;
     config::parse(config, &text)?;
     if let Some(parent) = config.parent().filter(|parent| *parent != Path::new("")) {
         store::make_dir(parent)?;
@@ -135,18 +131,13 @@ pub fn check_whole(state: &Path) -> Result<(), DaemonError> {
     }
 }
 
-fn restore_site(
-    place: &Place,
-    objects: &Objects,
-    site: &SiteEntry,
-    backup: &Path,
-) -> Result<String, DaemonError> {
-    let papers: SitePapers = serde_json::from_str(&small(objects, &site.papers, backup)?)
-        .map_err(|error| unusable(backup, error))?;
+fn restore_site(place: &Place, objects: &Objects, site: &SiteEntry) -> Result<String, DaemonError> {
+    let papers: SitePapers = serde_json::from_str(&objects.small(&site.papers, PAPERS_MAX)?)
+        .map_err(|error| objects.unusable(error))?;
     let record = SiteRecord::parse(&papers.record)
-        .ok_or_else(|| unusable(backup, "its record of a site is none of this version"))?;
+        .ok_or_else(|| objects.unusable("its record of a site is none of this version"))?;
     let service = keys::service_in(&papers.service_key)
-        .ok_or_else(|| unusable(backup, "its key of a site is none of this version"))?;
+        .ok_or_else(|| objects.unusable("its key of a site is none of this version"))?;
     let folders = Folders::new(place.state().join(sites::DIRECTORY));
     for id in folders.with(record::FILE)? {
         let key = folders.of(&id).join(SERVICE_KEY);
@@ -164,8 +155,8 @@ fn restore_site(
     let pages = Pages::new(record.pages(&incoming));
     for file in &site.files {
         pages
-            .put(&file.name, &mut whole(objects, &file.hash, backup)?)
-            .map_err(|error| unusable(backup, format!("{}: {error}", file.name)))?;
+            .put(&file.name, &mut objects.whole(&file.hash)?)
+            .map_err(|error| objects.unusable(format!("{}: {error}", file.name)))?;
     }
     store::create(&incoming.join(SERVICE_KEY), papers.service_key.as_bytes())?;
     record.save(&incoming)?;
@@ -176,39 +167,15 @@ fn restore_site(
     Ok(format!("{}: restored as {id}", site.title))
 }
 
-pub(super) fn small(objects: &Objects, hash: &str, backup: &Path) -> Result<String, DaemonError> {
-    let mut text = String::new();
-    let mut from = objects.open(hash)?;
-    let read = (&mut from).take(PAPERS_MAX).read_to_string(&mut text);
-    read.map_err(|error| unusable(backup, error))?;
-    Ok(text)
-}
-
-/// The bytes of an object, once they were read to the end and are what its name says: a damaged one is told before
-/// anything is made of it.
-fn whole(objects: &Objects, hash: &str, backup: &Path) -> Result<Checked, DaemonError> {
-    let checked = objects.check(hash);
-    checked.map_err(|error| unusable(backup, error))?;
-    objects.open(hash)
-}
-
-fn unusable(backup: &Path, error: impl ToString) -> DaemonError {
-    DaemonError::Unusable {
-        path: backup.to_path_buf(),
-        what: error.to_string(),
-    }
-}
-
 fn restore_node(
     place: &Place,
     objects: &Objects,
     node: &NodeEntry,
-    backup: &Path,
 ) -> Result<Result<String, String>, DaemonError> {
-    let papers: NodePapers = serde_json::from_str(&small(objects, &node.papers, backup)?)
-        .map_err(|error| unusable(backup, error))?;
+    let papers: NodePapers = serde_json::from_str(&objects.small(&node.papers, PAPERS_MAX)?)
+        .map_err(|error| objects.unusable(error))?;
     if !keys::is_mesh_key(&papers.mesh_key) {
-        return Err(unusable(backup, "its mesh key is none of this version"));
+        return Err(objects.unusable("its mesh key is none of this version"));
     }
     let path = keys::mesh_file(place.state());
     if let Some(here) = store::read(&path, store::FILE_MAX)? {
@@ -233,7 +200,6 @@ fn restore_home(
     place: &Place,
     objects: &Objects,
     files: &[FileEntry],
-    backup: &Path,
 ) -> Result<Result<String, String>, DaemonError> {
     let home = place.state().join("home");
     let here = Tree::new(home.clone())
@@ -263,8 +229,8 @@ fn restore_home(
     store::make_dir(&incoming)?;
     let tree = Tree::new(incoming.clone());
     for file in files {
-        tree.put(&file.name, &mut objects.open(&file.hash)?)
-            .map_err(|error| unusable(backup, format!("{}: {error}", file.name)))?;
+        tree.put(&file.name, &mut objects.whole(&file.hash)?)
+            .map_err(|error| objects.unusable(format!("{}: {error}", file.name)))?;
     }
     let failed = |error| DaemonError::file("make", &home, error);
     crate::services::folders::sync_tree(&incoming).map_err(failed)?;
@@ -287,28 +253,28 @@ fn restore_space(
     space: &SpaceEntry,
     backup: &Path,
 ) -> Result<String, DaemonError> {
-    let papers: Papers = serde_json::from_str(&small(objects, &space.papers, backup)?)
-        .map_err(|error| unusable(backup, error))?;
+    let papers: Papers = serde_json::from_str(&objects.small(&space.papers, PAPERS_MAX)?)
+        .map_err(|error| objects.unusable(error))?;
     let mut incoming = Incoming::begin(place, backup, &papers)?;
     for part in &space.events {
         let mut channels: HashMap<String, String> = HashMap::new();
         if let Some(hash) = &part.channels {
-            let mut from = std::io::BufReader::new(whole(objects, hash, backup)?);
-            while let Some(line) = lines::next(&mut from).map_err(|e| unusable(backup, e))? {
+            let mut from = std::io::BufReader::new(objects.whole(hash)?);
+            while let Some(line) = lines::next(&mut from).map_err(|e| objects.unusable(e))? {
                 let pair: (String, String) =
-                    serde_json::from_str(&line).map_err(|error| unusable(backup, error))?;
+                    serde_json::from_str(&line).map_err(|error| objects.unusable(error))?;
                 channels.insert(pair.0, pair.1);
             }
         }
-        let mut from = std::io::BufReader::new(whole(objects, &part.events, backup)?);
-        while let Some(line) = lines::next(&mut from).map_err(|error| unusable(backup, error))? {
+        let mut from = std::io::BufReader::new(objects.whole(&part.events)?);
+        while let Some(line) = lines::next(&mut from).map_err(|error| objects.unusable(error))? {
             let channel =
-                lines::channel_of(&line, &mut channels).map_err(|error| unusable(backup, error))?;
+                lines::channel_of(&line, &mut channels).map_err(|error| objects.unusable(error))?;
             incoming.event(&line, channel.as_deref())?;
         }
     }
     for file in &space.files {
-        incoming.file(&file.name, &mut whole(objects, &file.hash, backup)?)?;
+        incoming.file(&file.name, &mut objects.whole(&file.hash)?)?;
     }
     let mut configured = place.config().space.iter();
     if configured.any(|known| known.id.get_ref().0 == space.id) {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use nostr::key::Keys;
+use serde_json::Value;
 
 use super::client::{Client, event};
 use super::daemon::{Router, wait_until};
@@ -313,6 +314,12 @@ async fn the_daemon_exports_a_space_by_itself_and_keeps_the_last_ones() {
     for name in others {
         assert!(dir.join(name).exists());
     }
+    let told = || host.ask(&["status"])["exports"][0].clone();
+    wait_until("it is told", || told()["made"].is_u64());
+    assert_eq!(
+        (&told()["space"], &told()["error"]),
+        (&"Pond".into(), &Value::Null)
+    );
 
     // One a day is enough; but one of tomorrow does not count.
     host.stop();
@@ -326,6 +333,20 @@ async fn the_daemon_exports_a_space_by_itself_and_keeps_the_last_ones() {
         let names = names();
         names.len() == 4 && names[2].starts_with("pond-20") && !names[2].starts_with("pond-2020")
     });
+
+    // A failure is seen by who asks, too.
+    host.say(&["space", "set", "Pond", "--name", "Lake"]);
+    host.stop();
+    host.run();
+    let told = || host.ask(&["status"])["exports"][0].clone();
+    wait_until("it fails", || told()["error"].is_string());
+    assert!(
+        told()["error"]
+            .as_str()
+            .unwrap()
+            .contains("no space \"Pond\"")
+    );
+    assert!(host.say(&["status"]).contains("THE LAST TRY FAILED"));
 }
 
 #[tokio::test]
@@ -421,4 +442,19 @@ async fn a_restore_goes_on_after_what_is_damaged_and_says_what_is_missing() {
     other.run();
     is_as_it_was(&other, &past).await;
     assert_eq!(other.ask(&["space", "list"]).as_array().unwrap().len(), 1);
+
+    // The same of what is not there any more, also where it is the key of the box.
+    std::fs::remove_file(&object).unwrap();
+    let manifest = std::fs::read(backup.join("manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let key = manifest["node"]["papers"].as_str().unwrap();
+    std::fs::remove_file(backup.join("objects").join(&key[..2]).join(key)).unwrap();
+    let new = Router::new(&parent.path().join("c"), "A", "");
+    let error = new.refused(&["restore", path]);
+    for words in ["the box: ", "A first one", "NOT restored"] {
+        assert!(error.contains(words), "no {words}: {error}");
+    }
+    let spaces = std::fs::read_dir(new.dir.join("spaces")).unwrap();
+    assert_eq!(spaces.count(), 1);
+    assert!(!new.dir.join("restoring").exists());
 }

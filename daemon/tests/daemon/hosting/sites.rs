@@ -191,14 +191,19 @@ async fn a_folder_is_published_and_read_at_another_home() {
         "{names:?}"
     );
 
-    let hidden = host.ask(&[
-        "site",
-        "update",
-        "recipes",
-        "--visible",
-        "no",
-        "--settings-only",
-    ]);
+    let mut hide = vec!["site", "update", "recipes", "--settings-only"];
+    hide.extend(["--visible", "no"]);
+    let error = host.refused(&hide);
+    assert!(error.contains("--yes"), "{error}");
+    assert_eq!(host.ask(&["sites"])[0]["service"], *service);
+    hide.push("--yes");
+    let hidden = host.ask(&hide);
+    let here = format!(
+        "http://{}.localhost:{}/",
+        hidden["service"].as_str().unwrap(),
+        host.web
+    );
+    assert_eq!(hidden["here"], here);
     assert_ne!(hidden["service"], *service);
     wait_until("the neighbour forgets it", || {
         near.ask(&["sites"]).as_array().unwrap().is_empty()
