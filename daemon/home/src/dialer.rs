@@ -57,7 +57,8 @@ pub struct ServiceListing {
     pub name: String,
     /// What the home that hosts it calls itself. Untrusted text.
     pub host: String,
-    /// Another number after the box that hosts it was away or started again.
+    /// Another number after the box that hosts it was away or started again; 0 where that is not known, or not proven to be
+    /// about this service.
     pub run: u32,
 }
 

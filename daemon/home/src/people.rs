@@ -1,7 +1,8 @@
 //! Whoever writes from this home: guests, and accounts by the devices that are logged in. To pages and links both are
 //! the same: a name and a key behind a token.
 
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nostr::key::PublicKey;
 use tokio::sync::{broadcast, watch};
@@ -13,6 +14,9 @@ use crate::guests::{Guest, GuestError, GuestId, Guests, Token};
 
 /// Notes of who wrote where that may wait to be read.
 const NOTES: usize = 64;
+/// Guests of whom is remembered where they wrote, and spaces of each.
+const GUESTS: usize = 1000;
+const GUEST_SPACES: usize = 16;
 
 /// All people of a home.
 pub struct People {
@@ -21,6 +25,8 @@ pub struct People {
     /// Those with an account that stays.
     pub accounts: Arc<Accounts>,
     wrote: broadcast::Sender<(PublicKey, ServiceName)>,
+    /// Where guests wrote since the start: it is theirs when they keep their account.
+    as_guest: Mutex<HashMap<PublicKey, BTreeSet<ServiceName>>>,
 }
 
 /// Who wrote a message that waits, as far as it can be signed for now.
@@ -45,6 +51,7 @@ impl People {
             guests: Arc::new(guests),
             accounts: Arc::new(accounts),
             wrote: broadcast::channel(NOTES).0,
+            as_guest: Mutex::default(),
         })
     }
 
@@ -92,7 +99,26 @@ impl People {
 
     /// A space took what somebody wrote, or let them in: they belong to it.
     pub fn wrote_in(&self, person: &PublicKey, service: &ServiceName) {
+        if self.accounts.by_person(person).is_none() {
+            let mut all = self.as_guest.lock().unwrap_or_else(PoisonError::into_inner);
+            if all.len() < GUESTS || all.contains_key(person) {
+                let spaces = all.entry(*person).or_default();
+                if spaces.len() < GUEST_SPACES {
+                    spaces.insert(service.clone());
+                }
+            }
+        }
         let _ = self.wrote.send((*person, service.clone()));
+    }
+
+    /// A guest has an account now: what was said of the guest is said again.
+    pub fn kept(&self, person: &PublicKey) {
+        let mut all = self.as_guest.lock().unwrap_or_else(PoisonError::into_inner);
+        let spaces = all.remove(person).unwrap_or_default();
+        drop(all);
+        for service in spaces {
+            let _ = self.wrote.send((*person, service));
+        }
     }
 
     /// Who wrote where, from now on. What is missed comes again when they write again.

@@ -2,6 +2,7 @@
 
 mod init;
 mod invite;
+mod named;
 mod options;
 mod show;
 mod site;

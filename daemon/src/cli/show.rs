@@ -130,6 +130,7 @@ fn status(status: &Status) -> String {
 fn last(dir: &str, made: Option<u64>, error: Option<&str>) -> String {
     let made = match made {
         Some(made) => format!("{dir}, of {}", invite::day(Some(made))),
+        None if error.is_some() => dir.to_owned(),
         None => format!("{dir}, none yet"),
     };
     let failed = error.map(|error| format!("; THE LAST TRY FAILED: {error}"));

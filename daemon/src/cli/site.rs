@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser, ValueExt};
 
+use super::named::find;
 use super::options::{Connection, path, port, text, yes_or_no};
 use super::show::{self, Options};
 use super::{invite, table, usage};
@@ -169,34 +170,20 @@ impl Task {
             Action::Update => {
                 let all: Vec<HostedSite> =
                     crate::control::client::ask(&options.socket, &Request::SiteList {})?;
-                let named = |site: &&HostedSite| {
-                    site.id == word
-                        || site.title == word
-                        || site.service == word.trim_end_matches(".warren")
-                };
-                let hides = |site: &HostedSite| site.visible && self.visible == Some(false);
-                if let Some(site) = all
-                    .iter()
-                    .find(named)
-                    .filter(|site| hides(site) && !self.yes)
-                {
+                let site = find(&all, &word)?;
+                if site.visible && self.visible == Some(false) && !self.yes {
                     return Err(usage(format!(
                         "hiding {:?} changes its address, so that who knew it does not find it any more; say so with --yes",
                         site.title
                     )));
                 }
-                let from = match (self.from, all.iter().find(named)) {
-                    (Some(from), _) => from,
-                    (None, Some(site)) => PathBuf::from(&site.from),
-                    // The daemon says what is wrong with the name.
-                    (None, None) => PathBuf::new(),
-                };
+                let from = self.from.unwrap_or_else(|| PathBuf::from(&site.from));
                 let copies = !self.settings_only && !from.as_os_str().is_empty();
                 let copied = copies
                     .then(|| publish::copy(&options.socket, &config, &from))
                     .transpose()?;
                 let request = Request::SiteUpdate {
-                    site: word,
+                    site: site.id.clone(),
                     directory: copied.as_ref().map(|copied| copied.directory.clone()),
                     from: copied.as_ref().map(|copied| copied.from.clone()),
                     title: self.title,

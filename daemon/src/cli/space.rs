@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser, ValueExt};
 
+use super::named::find;
 use super::options::{Connection, number, path, port, text, yes_or_no};
 use super::show::{self, Options};
 use super::{invite, table, usage};
@@ -373,19 +374,6 @@ impl Task {
             }
         }
     }
-}
-
-fn find<'a>(all: &'a [HostedSpace], wanted: &str) -> Result<&'a HostedSpace, DaemonError> {
-    let named = |space: &&HostedSpace| {
-        space.id == wanted
-            || space.service == wanted.trim_end_matches(".warren")
-            || space.title == wanted
-    };
-    all.iter().find(named).ok_or_else(|| {
-        DaemonError::Refused(format!(
-            "there is no space {wanted:?} here; `warrend space list` shows what there is"
-        ))
-    })
 }
 
 fn set_closed(socket: &Path, space: &str, closed: bool) -> Result<HostedSpace, DaemonError> {

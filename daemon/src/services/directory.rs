@@ -13,8 +13,9 @@ use tokio::sync::{Notify, mpsc};
 use warren_home::ServiceName;
 use warren_mesh::descriptor::{Descriptor, ServiceAnnouncement};
 use warren_mesh::identity::NodeAddress;
-use warren_mesh::service::ServiceKey;
+use warren_mesh::service::{Day, ServiceKey, ServiceKind};
 
+use crate::clock::WallClock;
 use crate::plane::command::{Command, PlaneHandle};
 
 /// A descriptor is asked for again after this long, and this long more for each [`NODES_PER_PERIOD`] nodes.
@@ -23,6 +24,10 @@ const NODES_PER_PERIOD: usize = 64;
 /// The same where no person waits: a node that is new is asked at once, and what changes at the others is told by themselves
 /// while there is a session, as with every home that posts are read from.
 const BACKGROUND_PERIOD: Duration = Duration::from_secs(3600);
+/// A node that started again is asked again, but not all the time.
+const AGAIN: Duration = Duration::from_secs(5);
+/// Time between two looks where no person waits, at least.
+const BETWEEN: Duration = Duration::from_millis(900);
 /// Requests at once.
 const ASKING_MAX: usize = 32;
 /// An answer that takes longer is looked for next time.
@@ -43,7 +48,7 @@ pub struct Found {
     pub host_name: String,
     /// What it says; not verified yet.
     pub announcement: ServiceAnnouncement,
-    /// See [`Known::run`].
+    /// See [`Known::run`]; 0 unless it is a home's relay and this is proven to be its host.
     pub run: u32,
 }
 
@@ -54,8 +59,10 @@ struct Known {
     /// The node's generation when it was asked, if that was seen. A node that starts again has another one, and has
     /// forgotten who wants to hear of changes.
     generation: Option<u32>,
-    /// Another number after the node was away or started again.
+    /// Another number after the node was away or started again, from 1.
     run: u32,
+    /// The homes' relays that it hosts by its word and their keys', as of when it said so.
+    proven: Vec<[u8; 32]>,
 }
 
 /// See the module.
@@ -69,11 +76,12 @@ pub struct Directory {
     /// Something new is known.
     news: Notify,
     runs: AtomicU32,
+    clock: WallClock,
 }
 
 impl Directory {
     /// An empty directory, and a task on the current runtime that fills it on demand.
-    pub fn new(plane: PlaneHandle) -> Arc<Self> {
+    pub fn new(plane: PlaneHandle, clock: WallClock) -> Arc<Self> {
         let (wanted, wanted_behind) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let directory = Arc::new(Self {
             plane,
@@ -83,6 +91,7 @@ impl Directory {
             wanted_behind: Arc::clone(&wanted_behind),
             news: Notify::new(),
             runs: AtomicU32::new(0),
+            clock,
         });
         let (news, mut changed) = mpsc::channel(NEWS_MAX);
         if let Err(error) = directory.plane.send(Command::HearNews(news)) {
@@ -99,6 +108,7 @@ impl Directory {
         });
         let weak = Arc::downgrade(&directory);
         tokio::spawn(async move {
+            let mut looked: Option<Instant> = None;
             loop {
                 let period = tokio::select! {
                     () = wanted.notified() => PERIOD,
@@ -107,7 +117,12 @@ impl Directory {
                 let Some(directory) = weak.upgrade() else {
                     return;
                 };
+                let is_soon = looked.is_some_and(|at| at.elapsed() < BETWEEN);
+                if period == BACKGROUND_PERIOD && is_soon {
+                    continue; // it is looked again soon anyway
+                }
                 directory.refresh_older_than(period).await;
+                looked = Some(Instant::now());
             }
         });
         directory
@@ -141,7 +156,8 @@ impl Directory {
                 .filter(|(address, generation)| {
                     known.get_mut(address).is_none_or(|known| {
                         let seen = *known.generation.get_or_insert(*generation);
-                        known.asked.elapsed() >= period || seen != *generation
+                        let age = known.asked.elapsed();
+                        age >= period || (seen != *generation && age >= AGAIN)
                     })
                 })
                 .collect()
@@ -171,8 +187,13 @@ impl Directory {
             || self.runs.fetch_add(1, Ordering::Relaxed).wrapping_add(1),
             |before| before.run,
         );
+        let today = Day::from_unix(self.clock.unix_seconds());
+        let relays = descriptor.services.iter();
+        let relays = relays.filter(|service| service.kind == ServiceKind::Home);
+        let proven = relays.filter(|service| service.verify(&address, today).is_ok());
         let known = Known {
             asked: Instant::now(),
+            proven: proven.map(|service| service.key).collect(),
             descriptor,
             generation: generation.or(seen),
             run,
@@ -206,7 +227,11 @@ impl Directory {
                         host: *host,
                         host_name: descriptor.name.clone(),
                         announcement: service.clone(),
-                        run: known.run,
+                        run: if known.proven.contains(&service.key) {
+                            known.run
+                        } else {
+                            0
+                        },
                     })
                 })
             })
@@ -252,7 +277,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_node_shows_is_known_without_asking_again() {
         let (commands, asked) = std::sync::mpsc::sync_channel(COMMANDS_MAX);
-        let directory = Directory::new(PlaneHandle::new(commands, Waker::new().unwrap()));
+        let directory = Directory::new(PlaneHandle::new(commands, Waker::new().unwrap()), clock());
         let Ok(Command::HearNews(news)) = asked.try_recv() else {
             panic!("it wants to hear of changes");
         };
@@ -276,6 +301,10 @@ mod tests {
             let titles: Vec<_> = all.iter().map(|found| &*found.announcement.title).collect();
             assert_eq!(titles, [title]);
         }
+    }
+
+    fn clock() -> WallClock {
+        WallClock::open(tempfile::tempdir().unwrap().path()).unwrap()
     }
 
     /// Answers as the data plane until the directory is gone: one node in reach, of a generation that the caller may change.
@@ -332,7 +361,7 @@ mod tests {
         let (commands, asked) = std::sync::mpsc::sync_channel(COMMANDS_MAX);
         let generation = Arc::new(AtomicU32::new(7));
         let times = answer(asked, Arc::clone(&generation));
-        let directory = Directory::new(PlaneHandle::new(commands, Waker::new().unwrap()));
+        let directory = Directory::new(PlaneHandle::new(commands, Waker::new().unwrap()), clock());
         let look = || directory.refresh_older_than(BACKGROUND_PERIOD);
         look().await;
         let first = directory.now()[0].run;
@@ -341,8 +370,13 @@ mod tests {
         assert_eq!(times.load(Ordering::SeqCst), 1, "it is known");
         generation.store(8, Ordering::SeqCst);
         look().await;
+        assert_eq!(times.load(Ordering::SeqCst), 1, "but not all the time");
+        for known in directory.known().values_mut() {
+            known.asked -= AGAIN;
+        }
+        look().await;
         let second = directory.now()[0].run;
-        assert_ne!(second, first);
+        assert!(first != 0 && second != 0 && second != first);
         look().await;
         assert_eq!(directory.now()[0].run, second);
         assert_eq!(times.load(Ordering::SeqCst), 2);

@@ -182,7 +182,7 @@ impl Prepared {
         )?;
         hosted.say().await;
         hosted.follow_names();
-        let directory = Directory::new(plane.clone());
+        let directory = Directory::new(plane.clone(), clock.clone());
         let dialer = Arc::new(MeshDialer::new(
             Arc::clone(&hosted),
             Arc::clone(&directory),

@@ -191,7 +191,9 @@ fn make(socket: &Path, export: &Export, now: u64) -> Result<Last, DaemonError> {
     let all = made_before(dir, &space.id).map_err(failed)?;
     let too_many = all.len().saturating_sub(export.keep.get());
     for oldest in all.iter().take(too_many).filter(|name| **name != new) {
-        fs::remove_file(dir.join(oldest)).map_err(failed)?;
+        if let Err(error) = fs::remove_file(dir.join(oldest)) {
+            log::warn!("{}", failed(error));
+        }
     }
     Ok(Last {
         file,

@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::backup::MANIFEST;
 use crate::error::DaemonError;
 use crate::store;
 
@@ -105,9 +106,10 @@ impl Objects {
     /// A small object as text, up to `most` bytes.
     pub fn small(&self, hash: &str, most: u64) -> Result<String, DaemonError> {
         let mut text = String::new();
-        let mut from = self.open(hash).map_err(|error| self.unusable(error))?;
+        let failed = |error| self.trouble(hash, error);
+        let mut from = self.open(hash).map_err(failed)?;
         let read = (&mut from).take(most + 1).read_to_string(&mut text);
-        read.map_err(|error| self.unusable(error))?;
+        read.map_err(failed)?;
         if text.len() as u64 > most {
             return Err(self.unusable(format!("the object {hash} is longer than {most} bytes")));
         }
@@ -117,8 +119,33 @@ impl Objects {
     /// The bytes of an object, once they were read to the end and are what its name says: a damaged one is told before
     /// anything is made of it.
     pub fn whole(&self, hash: &str) -> Result<Checked, DaemonError> {
-        self.check(hash).map_err(|error| self.unusable(error))?;
-        self.open(hash).map_err(|error| self.unusable(error))
+        let checked = self.check(hash).and_then(|()| self.open(hash));
+        checked.map_err(|error| self.trouble(hash, error))
+    }
+
+    /// An error of reading an object. What is damaged, or missing while the backup is there, is told as unusable: the rest
+    /// of the backup is not. Anything else may be over in a moment, like a stick that came loose.
+    fn trouble(&self, hash: &str, error: io::Error) -> DaemonError {
+        const EIO: i32 = 5;
+        let is_gone = error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(EIO);
+        let is_there = || fs::read(self.backup.join(MANIFEST)).is_ok();
+        if error.kind() == io::ErrorKind::InvalidData || (is_gone && is_there()) {
+            let what = match error.kind() {
+                io::ErrorKind::InvalidData => error.to_string(),
+                _ => format!("the object {hash} of the backup cannot be read: {error}"),
+            };
+            self.unusable(what)
+        } else {
+            DaemonError::file("read", &self.path(hash), error)
+        }
+    }
+
+    /// An error of putting an object into a file. A name that no file may have is the backup's fault.
+    pub fn not_put(&self, path: &Path, name: &str, error: io::Error) -> DaemonError {
+        match error.kind() {
+            io::ErrorKind::InvalidData => self.unusable(format!("{name}: {error}")),
+            _ => DaemonError::file("write", &path.join(name), error),
+        }
     }
 
     /// An error that says what is wrong with the backup.
@@ -131,12 +158,8 @@ impl Objects {
 
     /// The bytes of an object. Reading them ends in an error if they are not what the name says.
     fn open(&self, hash: &str) -> io::Result<Checked> {
-        let file = File::open(self.path(hash)).map_err(|error| {
-            let what = format!("the object {hash} of the backup cannot be read: {error}");
-            io::Error::new(error.kind(), what)
-        })?;
         Ok(Checked {
-            file,
+            file: File::open(self.path(hash))?,
             hasher: blake3::Hasher::new(),
             expected: hash.to_owned(),
         })

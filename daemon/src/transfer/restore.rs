@@ -54,10 +54,11 @@ pub fn restore(place: &Place, directory: &Path) -> Result<Told, DaemonError> {
     store::replace(&marker, whole.to_string_lossy().as_bytes())?;
     privileges::give_as(&marker, place.state())?;
     let mut told = Told::default();
-    let node = restore_node(place, &objects, &manifest.node);
-    told.add(or_damaged(node, "the box").map(Result::flatten)?);
-    let home = restore_home(place, &objects, &manifest.home);
-    told.add(or_damaged(home, "the home").map(Result::flatten)?);
+    let node = or_damaged(restore_node(place, &objects, &manifest.node), "the box")?;
+    let home = or_damaged(restore_home(place, &objects, &manifest.home), "the home")?;
+    let lacks = node.is_err() || home.is_err();
+    told.add(node.flatten());
+    told.add(home.flatten());
     for site in &manifest.sites {
         let restored = restore_site(place, &objects, site);
         told.add(or_damaged(restored, &site.title)?);
@@ -75,7 +76,14 @@ pub fn restore(place: &Place, directory: &Path) -> Result<Told, DaemonError> {
         told.add(or_damaged(restored, &space.title)?);
         progress.tell(0, 0);
     }
-    let marker = place.state().join(RESTORING);
+    if lacks {
+        told.missing.push(format!(
+            "the daemon does not start: it would make a new key, or a new home, in place of what is missing; restore from \
+             another backup, or remove {} to go on without",
+            marker.display()
+        ));
+        return Ok(told);
+    }
     std::fs::remove_file(&marker)
         .and_then(|()| fs::File::open(place.state())?.sync_all())
         .map_err(|error| DaemonError::file("remove", &marker, error))?;
@@ -107,7 +115,17 @@ pub fn restore_config(config: &Path, directory: &Path) -> Result<Option<String>,
     let Some(hash) = &manifest.config else {
         return Ok(None);
     };
-    let text = Objects::new(directory).small(hash, config::FILE_MAX)?;
+    let text = Objects::new(directory).small(hash, config::FILE_MAX);
+    let text = text.map_err(|error| match error {
+        DaemonError::Unusable { path, what } => DaemonError::Unusable {
+            path,
+            what: format!(
+                "{what}; it is the configuration: write one into {} first (at least `state`), then restore the rest",
+                config.display()
+            ),
+        },
+        error => error,
+    })?;
     config::parse(config, &text)?;
     if let Some(parent) = config.parent().filter(|parent| *parent != Path::new("")) {
         store::make_dir(parent)?;
@@ -156,7 +174,7 @@ fn restore_site(place: &Place, objects: &Objects, site: &SiteEntry) -> Result<St
     for file in &site.files {
         pages
             .put(&file.name, &mut objects.whole(&file.hash)?)
-            .map_err(|error| objects.unusable(format!("{}: {error}", file.name)))?;
+            .map_err(|error| objects.not_put(&incoming, &file.name, error))?;
     }
     store::create(&incoming.join(SERVICE_KEY), papers.service_key.as_bytes())?;
     record.save(&incoming)?;
@@ -228,9 +246,13 @@ fn restore_home(
     remove_all(&incoming)?;
     store::make_dir(&incoming)?;
     let tree = Tree::new(incoming.clone());
-    for file in files {
+    let put = files.iter().try_for_each(|file| {
         tree.put(&file.name, &mut objects.whole(&file.hash)?)
-            .map_err(|error| objects.unusable(format!("{}: {error}", file.name)))?;
+            .map_err(|error| objects.not_put(&incoming, &file.name, error))
+    });
+    if let Err(error) = put {
+        let _ = remove_all(&incoming); // accounts that nobody would use
+        return Err(error);
     }
     let failed = |error| DaemonError::file("make", &home, error);
     crate::services::folders::sync_tree(&incoming).map_err(failed)?;

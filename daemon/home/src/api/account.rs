@@ -157,10 +157,12 @@ impl Api {
         if wish.name.is_empty() {
             wish.name = guest.name;
         }
+        let person = guest.keys.public_key();
         let done = self
             .accounts()
             .create(wish, Some((token, guest.keys)), caller.source)
             .await?;
+        self.people.kept(&person);
         let guests = std::sync::Arc::clone(&self.people.guests);
         // The account is kept. A guest's file that cannot be removed now is removed at the next start.
         match tokio::task::spawn_blocking(move || guests.forget(&id)).await {

@@ -18,6 +18,8 @@ use crate::dialer::ServiceName;
 const ANSWER_BYTES: usize = 16 * 1024;
 /// How long it may take.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long homes that were not looked for before may take to answer.
+const MOMENT: Duration = Duration::from_millis(1200);
 /// Longest name of a person, and longest text that is looked at.
 const NAME_CHARS: usize = 64;
 const TEXT_BYTES: usize = 1024;
@@ -103,7 +105,7 @@ impl Feed {
                 })
             }
             Named::Handle(handle, Some(home)) => {
-                let service = self.home_called(&home)?;
+                let service = self.home_called(&home).await?;
                 let asked = tokio::time::timeout(PATIENCE, self.ask_name(&service, &handle)).await;
                 let answer = match asked {
                     Ok(Ok(answer)) => answer,
@@ -122,8 +124,20 @@ impl Feed {
         }
     }
 
-    /// The relay of a home, by its service or by what the home calls itself, if only one does.
-    fn home_called(&self, home: &str) -> Result<ServiceName, FeedError> {
+    /// The relay of a home, by its service or by what the home calls itself, if only one does. Waits a moment for homes
+    /// that nobody looked for before.
+    async fn home_called(&self, home: &str) -> Result<ServiceName, FeedError> {
+        match self.known_as(home) {
+            Err(FeedError::Unknown(_)) => {
+                let _ = self.dialer.services(); // has them looked for
+                tokio::time::sleep(MOMENT).await;
+                self.known_as(home)
+            }
+            found => found,
+        }
+    }
+
+    fn known_as(&self, home: &str) -> Result<ServiceName, FeedError> {
         let bare = home.strip_suffix(".warren").unwrap_or(home);
         if let Some(service) = ServiceName::parse(&bare.to_ascii_lowercase()) {
             return Ok(service);

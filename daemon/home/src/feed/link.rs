@@ -48,6 +48,8 @@ const ANSWERS: u32 = 500;
 const RESIDENTS: u32 = 500;
 /// Longest time that a connection lasts well enough for the next one to be tried at once.
 const GOOD: Duration = Duration::from_secs(60);
+/// A connection is made anew at most this often because the other side was away: it says so itself.
+const RENEW: Duration = Duration::from_secs(60);
 
 /// A question of somebody here.
 pub struct Ask {
@@ -66,7 +68,8 @@ pub struct Wants {
     pub us: Vec<PublicKey>,
     /// All of it, whoever wrote it: the relay of this home.
     pub all: bool,
-    /// Another number after the other side was away or started again: what is left of a connection leads nowhere.
+    /// Another number after the other side was away or started again: what is left of a connection leads nowhere. 0: not
+    /// known.
     pub run: u32,
 }
 
@@ -82,6 +85,10 @@ pub struct Link {
     pub asks: mpsc::Receiver<Ask>,
     /// Told when somebody's list of people or of relays is new.
     pub news: Arc<Notify>,
+    /// When the next event is due, at the pace of one home.
+    pub due: Instant,
+    /// When a connection was last given up because the other side was away.
+    pub renewed: Option<Instant>,
 }
 
 /// Why a connection ended.
@@ -194,7 +201,9 @@ impl Link {
             every: limits.event_every,
             burst: limits.event_burst,
         };
-        let mut due = Instant::now();
+        let mut run = wants.run;
+        let mut renew_at = None;
+        let mut quiet_since = tokio::time::Instant::now();
         let mut is_silent = false;
         let silence = if self.way.is_home() {
             SILENCE
@@ -205,9 +214,10 @@ impl Link {
             tokio::select! {
                 message = talk.socket.next() => {
                     is_silent = false;
+                    quiet_since = tokio::time::Instant::now();
                     match message {
                         Some(Ok(Message::Text(text))) => {
-                            if !wants.all && let Err(wait) = pace.take(&mut due, Instant::now()) {
+                            if !wants.all && let Err(wait) = pace.take(&mut self.due, Instant::now()) {
                                 tokio::time::sleep(wait).await; // the other side waits, too
                             }
                             self.hear(talk, &wants, &text).await?;
@@ -222,11 +232,18 @@ impl Link {
                         return Ok(Ended::Over);
                     }
                     let new = Arc::clone(&self.wants.borrow_and_update());
+                    if new.run != run {
+                        if run != 0 {
+                            let now = tokio::time::Instant::now();
+                            let waits = self.renewed.map_or(Duration::ZERO, |at| RENEW.saturating_sub(at.elapsed()));
+                            renew_at = Some(now + waits);
+                        }
+                        run = new.run;
+                    }
                     if new != wants {
                         let more: BTreeSet<PublicKey> = new.authors.difference(&talk.covered).copied().collect();
                         // Who comes into reach at home is read from elsewhere for a while, too: no reason to hang up.
                         let grew = new.us == wants.us
-                            && new.run == wants.run
                             && (talk.covered.is_subset(&new.authors) || !self.way.is_home());
                         if !grew || talk.subs.len() + more.len() / PEOPLE + 2 > SUBSCRIPTIONS {
                             return Ok(Ended::Anew);
@@ -240,11 +257,16 @@ impl Link {
                         talk.open("a", Sub::Ask(Some(done), ANSWERS), filter).await?;
                     }
                 }
-                () = tokio::time::sleep(silence) => {
+                () = tokio::time::sleep_until(renew_at.unwrap_or(quiet_since)), if renew_at.is_some() => {
+                    self.renewed = Some(Instant::now());
+                    return Ok(Ended::Anew);
+                }
+                () = tokio::time::sleep_until(quiet_since + silence) => {
                     if is_silent {
                         return Err(Ended::Broken("it has gone silent".into()));
                     }
                     is_silent = true;
+                    quiet_since = tokio::time::Instant::now();
                     talk.send(Message::Ping(Vec::new().into())).await?;
                 }
             }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nostr::key::PublicKey;
 use serde_json::Value;
@@ -23,6 +23,9 @@ const ASKS: usize = 8;
 const US: usize = 500;
 /// How long somebody waits for answers of other homes.
 const PATIENCE: Duration = Duration::from_millis(1500);
+/// How soon, and how often, homes are looked for again once somebody lives here.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+const FIRST_LOOKS: u32 = 5;
 
 struct Running {
     is_home: bool,
@@ -62,6 +65,7 @@ impl Links {
     pub async fn keep(&self, own: &ServiceName, people: &People, every: Duration) {
         let mut here: Option<Vec<PublicKey>> = None;
         let mut opened = people.opened();
+        let mut looks = 0;
         loop {
             let mut us = people.accounts.people();
             us.sort();
@@ -74,11 +78,18 @@ impl Links {
                 here = Some(us.clone());
             }
             us.truncate(US);
+            // What a look asks for is there at the next one.
+            let pause = if us.is_empty() || looks >= FIRST_LOOKS {
+                every
+            } else {
+                looks += 1;
+                every.min(FIRST_LOOK)
+            };
             self.follow_plan(own, us).await;
             tokio::select! {
                 () = self.news.notified() => {}
                 _ = opened.changed() => {}
-                () = tokio::time::sleep(every) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
@@ -90,10 +101,11 @@ impl Links {
         } else {
             self.dialer.relays()
         };
-        let runs: HashMap<ServiceName, u32> = relays
-            .into_iter()
-            .map(|listing| (listing.service, listing.run))
-            .collect();
+        let mut runs: HashMap<ServiceName, u32> = HashMap::new();
+        for listing in relays {
+            let run = runs.entry(listing.service).or_default();
+            *run = listing.run.max(*run); // 0: it says so without a proof, or nothing is known
+        }
         let in_reach: BTreeSet<ServiceName> = runs.keys().cloned().collect();
         let (cache, home) = (Arc::clone(&self.cache), own.clone());
         let made = tokio::task::spawn_blocking(move || {
@@ -130,10 +142,13 @@ impl Links {
         needed.extend(listed.map(|way| (Arc::clone(way), wants(elsewhere.clone(), 0))));
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|name, _| needed.iter().any(|(way, _)| way.name() == name));
-        for (way, wants) in needed {
+        for (way, mut wants) in needed {
             match running.get(way.name()) {
                 Some(link) => {
                     link.wants.send_if_modified(|known| {
+                        if wants.run == 0 {
+                            wants.run = known.run; // out of reach for now: it may be the same one that comes back
+                        }
                         let is_new = **known != wants;
                         if is_new {
                             *known = Arc::new(wants);
@@ -156,6 +171,8 @@ impl Links {
             wants: wanted,
             asks: asked,
             news: Arc::clone(&self.news),
+            due: Instant::now(),
+            renewed: None,
         };
         tokio::spawn(link.run());
         Running {

@@ -1,9 +1,10 @@
 //! Private messages between people of two and three homes, through spaces that both are in.
 
-use crate::common::TestHome;
+use crate::common::http::{Program, ask, between};
 use crate::common::town::{
     Person, Roads, Town, copy, home_at, is_on_disk, message_limits, service,
 };
+use crate::common::{PASS, TestHome};
 use serde_json::{Value, json};
 
 /// Ann and Ben, each at a home of their own, both members of one space.
@@ -128,6 +129,33 @@ async fn who_came_in_by_an_invitation_is_written_to_before_they_said_anything() 
     let first = ann.write("1", &[&ben], "welcome").await;
     ben.receives("welcome").await;
     ann.state(&first, "stored").await;
+}
+
+#[tokio::test]
+async fn who_wrote_as_a_guest_and_kept_the_account_is_written_to_before_they_write_again() {
+    let town = Town::new();
+    let space = town.space('a');
+    let roads = Roads::to(&[('a', &space)]);
+    let (a, b) = (town.home("a", &roads).await, town.home("b", &roads).await);
+    let ann = Person::new(&a, "Ann").await;
+    ann.join('a').await;
+    let path = format!("/s/{}/", service('a'));
+    let page = ask(&b, "GET", &path, "", "").await;
+    let cookie = between(&page.head, "set-cookie: ", ";").to_owned();
+    let form_token = between(&page.body, "name=\"token\" value=\"", "\"");
+    let form = format!("token={form_token}&name=Ben&text=hello");
+    let headers =
+        format!("Cookie: {cookie}\r\nContent-Type: application/x-www-form-urlencoded\r\n");
+    let sent = ask(&b, "POST", &format!("{path}send"), &headers, &form).await;
+    assert_eq!(sent.status, 303, "{}", sent.body);
+    let token = cookie.split_once('=').unwrap().1.to_owned();
+    let guest = Program { home: &b, token };
+    let login = json!({"passphrase": PASS, "device": "browser"});
+    guest.done("POST", "account/keep", &login).await;
+    let ben = Person::of(guest).await;
+    ben.collects('a').await;
+    ann.write("1", &[&ben], "welcome").await;
+    ben.receives("welcome").await;
 }
 
 #[tokio::test]

@@ -239,7 +239,7 @@ fn what_cannot_be_published_is_refused_and_leaves_nothing() {
         (&["site", "publish", path, "--name", ""], "name"),
         (&["site", "publish", path, "--port", "80"], "port"),
         (&["site", "publish"], "needs a folder"),
-        (&["site", "update", "nowhere"], "nothing called"),
+        (&["site", "update", "nowhere"], "there is no site"),
         (&["site", "dance"], "needs one of"),
     ] {
         let error = host.refused(words);

@@ -8,6 +8,7 @@ use crate::bench::{post, rivals, simulated};
 use crate::error::{LabError, Result};
 use crate::figures::{Better, Figure, Report, median};
 use crate::lab::{Cut, Lab};
+use crate::namespace;
 use crate::outage;
 use crate::overlay::{Program, Running, warrend};
 use crate::ping::Pinger;
@@ -24,6 +25,8 @@ const SETTLE: Duration = Duration::from_secs(120);
 const COUNT: Duration = Duration::from_secs(60);
 /// The same where homes ask each other now and then whether they are still there: every four minutes.
 const COUNT_INHABITED: Duration = Duration::from_secs(240);
+/// How long a call of a home's interface may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// All of `scripts/bench mesh`.
 pub fn run(report: Report) -> Result<()> {
@@ -120,11 +123,12 @@ fn grid(report: Report, rivals: &[Program]) -> Result<()> {
         &rates,
         |rate| *rate,
     );
-    inhabited(report, &grids[0].1.lab)
+    inhabited(report, &mut grids[0].1)
 }
 
 /// The same with somebody living at each home: homes then listen to each other.
-fn inhabited(report: Report, lab: &Lab) -> Result<()> {
+fn inhabited(report: Report, grid: &mut Grid) -> Result<()> {
+    let lab = &grid.lab;
     report.progress(&format!(
         "mesh.netns16: somebody lives at each home; idle for {} s, then counting for {} s",
         SETTLE.as_secs(),
@@ -134,15 +138,33 @@ fn inhabited(report: Report, lab: &Lab) -> Result<()> {
         let socket = warrend::web_socket(&lab.folder().join(name));
         let mut stream = UnixStream::connect(&socket)
             .map_err(LabError::io(format!("connecting to {}", socket.display())))?;
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .map_err(LabError::io("giving a call a limit"))?;
         post(
             &mut stream,
             "/api/1/accounts",
             r#"{"name":"Ann","passphrase":"a garden of beans","device":"bench"}"#,
         )?;
     }
+    let others = lab.topology().len() - 1;
+    let begin = Instant::now();
+    for node in 0..=others {
+        while connected(lab, node)? < others {
+            if begin.elapsed() > SETTLE {
+                return Err(LabError::Timeout {
+                    what: "homes to connect to each other".into(),
+                    after: SETTLE,
+                });
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
     std::thread::sleep(SETTLE);
+    grid.running.check()?;
     let (before, since) = (lab.sent()?.bytes, Instant::now());
     std::thread::sleep(COUNT_INHABITED);
+    grid.running.check()?;
     #[allow(clippy::cast_precision_loss)]
     let (bytes, nodes) = (
         (lab.sent()?.bytes - before) as f64,
@@ -154,6 +176,24 @@ fn inhabited(report: Report, lab: &Lab) -> Result<()> {
         "B/s",
     ));
     Ok(())
+}
+
+/// TCP connections of a node to the relays of other homes.
+fn connected(lab: &Lab, node: usize) -> Result<usize> {
+    const RELAY: &str = ":1D16"; // port 7446, as the kernel writes it
+    const ESTABLISHED: &str = "01";
+    namespace::within(&lab.namespace(node), || {
+        let table = std::fs::read_to_string("/proc/thread-self/net/tcp6")
+            .map_err(LabError::io("reading the connections of a namespace"))?;
+        let lines = table
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let to_relay = |fields: &Vec<&str>| {
+            fields.get(2).is_some_and(|remote| remote.ends_with(RELAY))
+                && fields.get(3) == Some(&ESTABLISHED)
+        };
+        Ok(lines.filter(to_relay).count())
+    })
 }
 
 /// One line for each peer (all after the first), or one alone.

@@ -93,7 +93,7 @@ impl Net {
                 is_away: AtomicBool::new(false),
                 cuts: watch::channel(0).0,
                 stalls: watch::channel(0).0,
-                run: AtomicU32::new(0),
+                run: AtomicU32::new(1),
             })
         });
         *station.relay.lock().unwrap() = Some(Arc::new(serve));

@@ -165,7 +165,7 @@ impl<'a> Person<'a> {
         Self::of(Program::sign_up(home, name, PASS).await).await
     }
 
-    async fn of(program: Program<'a>) -> Self {
+    pub async fn of(program: Program<'a>) -> Self {
         let account = program.done("GET", "account", &Value::Null).await;
         let key = account["public_key"].as_str().unwrap().to_owned();
         Self { program, key }

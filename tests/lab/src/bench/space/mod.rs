@@ -251,6 +251,7 @@ fn measure(plan: &Plan, lab: &Lab, relay: &mut Relay, values: &mut Measured) -> 
         let (answered, rate) = within(lab, asking)?;
         all += answered;
         rates.push(rate);
+        relay.rest()?; // what was given up on is not part of the next round
     }
     let cpu = relay.process()?.cpu()?.since(cpu).total();
     values.insert("query", median(&rates));

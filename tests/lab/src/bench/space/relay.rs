@@ -19,6 +19,8 @@ const PORT: u16 = 7447;
 const SETTLED: usize = 100;
 /// How long a relay may take to listen. A space that was imported is read first.
 const PATIENCE: Duration = Duration::from_secs(240);
+/// How long it is watched whether it does anything.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// A relay that runs.
 #[derive(Debug)]
@@ -44,6 +46,25 @@ impl Relay {
         match &mut self.runs {
             Runs::Daemon(daemon) => daemon.process(),
             Runs::Alone(process) => Ok(process),
+        }
+    }
+
+    /// Waits until it has nothing to do.
+    pub fn rest(&mut self) -> Result<()> {
+        let begin = Instant::now();
+        loop {
+            let before = self.process()?.cpu()?;
+            std::thread::sleep(LOOK);
+            let used = self.process()?.cpu()?.since(before).total();
+            if used < LOOK.as_secs_f64() / 10.0 {
+                return Ok(());
+            }
+            if begin.elapsed() > PATIENCE {
+                return Err(LabError::Timeout {
+                    what: format!("{} to have nothing to do", self.name),
+                    after: PATIENCE,
+                });
+            }
         }
     }
 
