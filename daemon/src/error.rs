@@ -126,6 +126,15 @@ pub enum DaemonError {
         /// Why.
         source: io::Error,
     },
+    /// Not all was done; the text says what was not.
+    #[error("{0}")]
+    NotAll(String),
+    /// The relay of another home is on this box.
+    #[error(
+        "where people of another home write for everybody is here and stays; to have that of the backup, move {path} away and \
+         restore once more", path = .0.display()
+    )]
+    RelayIsHere(PathBuf),
     /// The daemon answered with an error.
     #[error("the daemon refused: {0}")]
     Refused(String),

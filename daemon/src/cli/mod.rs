@@ -62,7 +62,7 @@ Usage: warrend COMMAND [OPTIONS]
                           --visible no changes its address and needs --yes
   site list | remove NAME the sites of this box; remove one
 
-  backup DIR              bring the backup of this box in DIR up to date
+  backup DIR              bring the backup of this box in DIR up to date [--verify]: look for damaged pieces, too
   restore DIR             put a backup onto this box; the daemon must not run
 
        all of these: [--json] [--control SOCKET | --config FILE]
@@ -81,7 +81,7 @@ enum Task {
     Show(Table, show::Options),
     Space(Box<space::Task>),
     Site(Box<site::Task>),
-    Backup(PathBuf, Connection),
+    Backup(PathBuf, bool, Connection),
     Restore(PathBuf, PathBuf),
 }
 
@@ -122,8 +122,8 @@ fn perform(task: Task) -> Result<(), DaemonError> {
         Task::Show(command, options) => print(&show::show(command, &options)?),
         Task::Space(task) => print(&task.perform()?),
         Task::Site(task) => print(&task.perform()?),
-        Task::Backup(directory, connection) => {
-            let done = backup::backup(&connection.socket()?, &directory)?;
+        Task::Backup(directory, verify, connection) => {
+            let done = backup::backup(&connection.socket()?, &directory, verify)?;
             print(&format!(
                 "The home, {} spaces and {} sites ({} messages and more, {} files) are in {}; {} pieces were new.\n\
                  It holds keys: keep it from others.\n",
@@ -162,7 +162,7 @@ fn not_all(what: &str, missing: &[String]) -> Result<(), DaemonError> {
         return Ok(());
     }
     let missing = missing.join("\n  ");
-    Err(DaemonError::Refused(format!("NOT {what}:\n  {missing}")))
+    Err(DaemonError::NotAll(format!("NOT {what}:\n  {missing}")))
 }
 
 /// Writes to standard output; a reader that has gone (`| head`) is no error.
@@ -245,6 +245,10 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Task, DaemonEr
                 options.interfaces.push(text(&mut parser)?);
                 command == "init"
             }
+            Arg::Long("verify") => {
+                options.verify = true;
+                command == "backup"
+            }
             Arg::Long("userspace") => {
                 options.userspace = true;
                 command == "init"
@@ -274,6 +278,7 @@ struct Options {
     name: Option<String>,
     interfaces: Vec<String>,
     userspace: bool,
+    verify: bool,
     json: bool,
 }
 
@@ -317,6 +322,7 @@ impl Options {
             "backup" => Task::Backup(
                 self.file
                     .ok_or_else(|| usage("`warrend backup` needs a directory"))?,
+                self.verify,
                 Connection {
                     control: self.control,
                     config: self.config,

@@ -117,6 +117,11 @@ pub fn parse(parser: &mut Parser) -> Result<Option<Task>, DaemonError> {
             return Err(usage("this `warrend site` command has no such option"));
         }
     }
+    if task.settings_only && task.from.is_some() {
+        return Err(usage(
+            "--settings-only publishes nothing: leave it out, or leave --from out",
+        ));
+    }
     match (action, &task.word) {
         (Action::List, None) | (Action::Publish | Action::Update | Action::Remove, Some(_)) => {
             Ok(Some(task))

@@ -134,6 +134,9 @@ pub struct NodePapers {
     /// The text of the configuration file, as it was at the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
+    /// What was not restored when this box was restored last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacks: Option<String>,
 }
 
 impl std::fmt::Debug for NodePapers {

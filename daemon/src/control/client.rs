@@ -138,7 +138,9 @@ fn sentence(error: &ControlError) -> String {
             )
         }
         ErrorCode::Ambiguous => {
-            format!("several are called {first:?}; name one by its id (`warrend space list`)")
+            format!(
+                "several are called {first:?}; name one by its id (`warrend space list`, `warrend site list`)"
+            )
         }
         ErrorCode::FromConfiguration => format!(
             "{first} stands in the configuration file; change it there and start the daemon anew"

@@ -16,6 +16,7 @@ use crate::control::protocol::{
     ControlError, ErrorCode, HostedSpace, NodePapers, Papers, SpaceFigures, SpaceState,
 };
 use crate::error::DaemonError;
+use crate::transfer::restore;
 use crate::{keys, store};
 
 /// The file of a service's key in the directory of a space that a command made.
@@ -434,6 +435,7 @@ impl Manager {
             Ok(opened) => {
                 space = opened;
                 if hides {
+                    self.void_invites(&space).await;
                     self.move_picture(old.name.as_str(), &space).await;
                 }
                 space.door = self.door(&space, listener)?;
@@ -484,11 +486,13 @@ impl Manager {
     pub async fn node_papers(&self, name: &str, config: &str) -> Result<NodePapers, ControlError> {
         let (path, name) = (keys::mesh_file(&self.state), name.to_owned());
         let config = Some(config.to_owned());
+        let state = self.state.clone();
         blocking(move || {
             Ok(NodePapers {
                 name,
                 mesh_key: text(&path)?,
                 config,
+                lacks: restore::lacks(&state)?,
             })
         })
         .await

@@ -24,10 +24,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::objects::PAPERS_MAX;
-use super::objects::{Objects, is_hash};
+use super::objects::{Objects, PAPERS_MAX, is_hash};
 use super::source::Of;
-use super::{Progress, objects, source};
+use super::{Progress, objects, restore, source};
 use crate::control::client;
 use crate::control::protocol::{
     HostedSite, HostedSpace, NodePapers, Request, SitePapers, SpaceState,
@@ -183,14 +182,16 @@ pub struct Summary {
     pub failed: Vec<String>,
 }
 
-/// Brings the backup in a directory up to date with the daemon at `socket`.
-pub fn backup(socket: &Path, directory: &Path) -> Result<Summary, DaemonError> {
+/// Brings the backup in a directory up to date with the daemon at `socket`. With `verify` every object that is there is read,
+/// and written anew if it is damaged.
+pub fn backup(socket: &Path, directory: &Path, verify: bool) -> Result<Summary, DaemonError> {
     check_place(directory)?;
     store::make_dir(directory)?;
     let _one = store::lock(directory)?;
     let former = Manifest::load(directory)?;
     let mut node: NodePapers = client::ask(socket, &Request::NodePapers {})?;
     check_box(&node, former.as_ref(), directory)?;
+    check_lacks(node.lacks.take(), former.as_ref(), directory)?;
     let mut known: HashMap<(&str, &str, u64), &str> = HashMap::new();
     if let Some(former) = &former {
         for space in &former.spaces {
@@ -201,7 +202,7 @@ pub fn backup(socket: &Path, directory: &Path) -> Result<Summary, DaemonError> {
     }
     let mut run = Run {
         socket,
-        objects: Objects::new(directory),
+        objects: Objects::of_run(directory, verify),
         known,
         progress: Progress::new(),
         summary: Summary::default(),
@@ -298,6 +299,24 @@ fn check_box(
     )))
 }
 
+/// What a box was not given back stays in its backups.
+fn check_lacks(
+    lacks: Option<String>,
+    former: Option<&Manifest>,
+    directory: &Path,
+) -> Result<(), DaemonError> {
+    let (Some(lacks), Some(_)) = (lacks, former) else {
+        return Ok(());
+    };
+    Err(DaemonError::NotAll(format!(
+        "this box was not restored as a whole, and a backup into {} would take from it what was not: name a directory without a \
+         backup, restore the rest, or give it up by removing the file `{}` from the state directory. It lacks:\n  {}",
+        directory.display(),
+        restore::LACKS,
+        lacks.trim().replace('\n', "\n  ")
+    )))
+}
+
 fn unreadable() -> DaemonError {
     DaemonError::Refused("it cannot be opened here; the log says why".into())
 }
@@ -372,7 +391,7 @@ impl Run<'_> {
                 Some(hash) => ((*hash).to_owned(), file.size),
                 None => {
                     let mut bytes = source::file(self.socket, of, &file.name)?;
-                    self.objects.put(&mut bytes)?
+                    self.objects.put(&file.name, &mut bytes)?
                 }
             };
             self.summary.files += 1;

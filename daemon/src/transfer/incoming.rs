@@ -126,6 +126,8 @@ pub struct Incoming<'a> {
     name: String,
     directory: PathBuf,
     record: SpaceRecord,
+    /// The id it had.
+    id: Option<String>,
     importer: Option<Importer>,
     extras: Option<Box<dyn Extras>>,
     finished: bool,
@@ -152,15 +154,35 @@ impl Drop for Incoming<'_> {
 }
 
 impl<'a> Incoming<'a> {
-    /// Begins with what says which space it is. `from` is for messages.
+    /// Begins with what says which space it is. `from` is for messages. The space is open.
     pub fn begin(place: &'a Place, from: &Path, papers: &Papers) -> Result<Self, DaemonError> {
+        Self::begin_as(place, from, papers, None)
+    }
+
+    /// The same for a space that comes back onto its own box, as it was: closed if it was closed, and under the id it had if
+    /// that is free.
+    pub fn begin_as_it_was(
+        place: &'a Place,
+        from: &Path,
+        papers: &Papers,
+        id: &str,
+    ) -> Result<Self, DaemonError> {
+        Self::begin_as(place, from, papers, Some(id))
+    }
+
+    fn begin_as(
+        place: &'a Place,
+        from: &Path,
+        papers: &Papers,
+        id: Option<&str>,
+    ) -> Result<Self, DaemonError> {
         let unusable = |what: &str| DaemonError::Unusable {
             path: from.to_path_buf(),
             what: what.to_owned(),
         };
         let mut record = SpaceRecord::parse(&papers.record)
             .ok_or_else(|| unusable("its record of the space is none of this version"))?;
-        record.closed = false;
+        record.closed &= id.is_some();
         let service = keys::service_in(&papers.service_key)
             .ok_or_else(|| unusable("its service key is none of this version"))?;
         if let Some(id) = place.has(&service)? {
@@ -169,8 +191,11 @@ impl<'a> Incoming<'a> {
         if record.home {
             // People name theirs by its service: another one does not take its place.
             let own = relay::folders(place.state()).of(relay::FOLDER);
-            if place.lock.is_none() || own.exists() {
+            if place.lock.is_none() {
                 return Err(DaemonError::SpaceIsHere(relay::ID.to_owned()));
+            }
+            if own.exists() {
+                return Err(DaemonError::RelayIsHere(own));
             }
         }
         let name = format!("import-{}", std::process::id());
@@ -181,6 +206,8 @@ impl<'a> Incoming<'a> {
             name,
             directory,
             record,
+            // What is no id of this program is none here.
+            id: id.filter(|id| record::slug(id) == *id).map(str::to_owned),
             importer: None,
             extras: None,
             finished: false,
@@ -264,7 +291,10 @@ impl<'a> Incoming<'a> {
         };
         let id = match self.record.home {
             true => relay::FOLDER.to_owned(),
-            false => folders.free_id(&record::slug(&self.record.title), configured),
+            false => {
+                let slug = || record::slug(&self.record.title);
+                folders.free_id(&self.id.clone().unwrap_or_else(slug), configured)
+            }
         };
         folders.commit(&self.name, &id)?;
         self.finished = true;

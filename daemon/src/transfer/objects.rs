@@ -22,8 +22,10 @@ pub const PAPERS_MAX: u64 = 64 * 1024;
 pub struct Objects {
     backup: PathBuf,
     root: PathBuf,
-    /// Written or looked at in this run: then their bytes are known to be there.
+    /// Written in this run.
     pub written: u64,
+    /// Whether what is there is read before it counts.
+    verify: bool,
 }
 
 /// Whether this is the name of an object.
@@ -41,6 +43,15 @@ impl Objects {
             backup: backup.to_path_buf(),
             root: backup.join(DIRECTORY),
             written: 0,
+            verify: false,
+        }
+    }
+
+    /// The same for a run that may be told not to trust what is there.
+    pub fn of_run(backup: &Path, verify: bool) -> Self {
+        Self {
+            verify,
+            ..Self::new(backup)
         }
     }
 
@@ -51,10 +62,11 @@ impl Objects {
     /// Whether an object of this length is there.
     pub fn has(&self, hash: &str, size: u64) -> bool {
         fs::metadata(self.path(hash)).is_ok_and(|found| found.len() == size)
+            && (!self.verify || self.check(hash).is_ok())
     }
 
-    /// Takes bytes; their hash and length, once they are on disk.
-    pub fn put(&mut self, bytes: &mut dyn Read) -> Result<(String, u64), DaemonError> {
+    /// Takes bytes; their hash and length, once they are on disk. `name`: of what they are, for messages.
+    pub fn put(&mut self, name: &str, bytes: &mut dyn Read) -> Result<(String, u64), DaemonError> {
         store::make_dir(&self.root)?;
         let half = self.root.join("half.new");
         let failed = |error| DaemonError::file("write", &half, error);
@@ -69,7 +81,9 @@ impl Objects {
         let mut size = 0;
         let mut buffer = vec![0; 64 * 1024];
         loop {
-            let read = bytes.read(&mut buffer).map_err(failed)?;
+            let read = bytes.read(&mut buffer).map_err(|error| {
+                DaemonError::Refused(format!("{name} cannot be backed up: {error}"))
+            })?;
             if read == 0 {
                 break;
             }
@@ -100,7 +114,8 @@ impl Objects {
         if self.has(&hash, text.len() as u64) {
             return Ok(hash);
         }
-        self.put(&mut text.as_bytes()).map(|(hash, _)| hash)
+        self.put("a text", &mut text.as_bytes())
+            .map(|(hash, _)| hash)
     }
 
     /// A small object as text, up to `most` bytes.
@@ -217,7 +232,7 @@ mod tests {
     fn bytes_are_kept_once_checked_when_read_and_removed_when_nobody_names_them() {
         let dir = tempfile::tempdir().unwrap();
         let mut objects = Objects::new(dir.path());
-        let (hash, size) = objects.put(&mut &b"bytes"[..]).unwrap();
+        let (hash, size) = objects.put("bytes", &mut &b"bytes"[..]).unwrap();
         assert_eq!(objects.put_text("bytes").unwrap(), hash);
         assert_eq!((objects.written, size), (1, 5));
         let mut text = String::new();

@@ -10,7 +10,7 @@ use warren_space::export::{Extras, Tree};
 
 use super::backup::{FileEntry, MANIFEST, Manifest, NodeEntry, SiteEntry, SpaceEntry};
 use super::incoming::{Incoming, Place};
-use super::objects::{Objects, PAPERS_MAX};
+use super::objects::{Checked, Objects, PAPERS_MAX};
 use super::{Progress, lines};
 use crate::config;
 use crate::control::protocol::{NodePapers, Papers, SitePapers};
@@ -24,6 +24,15 @@ use crate::{keys, privileges, store};
 
 /// The file that says that a restore is not finished, and of which backup.
 const RESTORING: &str = "restoring";
+/// What stands in it when the box lacks its key or home: any backup that has them will do.
+const ANY: &str = "a backup that has the key of this box and its home";
+/// The file that says what the last restore could not put back: until then no backup of the box replaces one that may have
+/// it.
+pub const LACKS: &str = "restored-in-part";
+/// Longest of these, bytes.
+const LACKS_MAX: u64 = 1 << 20;
+/// Most lines of it: those of all spaces and sites of a box, and more.
+const LACKS_LINES: usize = 500;
 
 /// What a restoring did, a line for each thing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +41,8 @@ pub struct Told {
     pub done: Vec<String>,
     /// What is not, and what to do.
     pub missing: Vec<String>,
+    /// What came back whole in this run, or is here as the backup has it.
+    whole: Vec<String>,
 }
 
 impl Told {
@@ -40,6 +51,14 @@ impl Told {
             Ok(line) => self.done.push(line),
             Err(line) => self.missing.push(line),
         }
+    }
+
+    /// The same of a space or site, with whether it came back in this run. `lost`: what was missing before it.
+    fn add_one(&mut self, title: &str, result: Result<(bool, String), String>, lost: usize) {
+        if matches!(result, Ok((true, _))) && self.missing.len() == lost {
+            self.whole.push(title.to_owned());
+        }
+        self.add(result.map(|(_, line)| line));
     }
 }
 
@@ -51,32 +70,57 @@ pub fn restore(place: &Place, directory: &Path) -> Result<Told, DaemonError> {
     // Until all of it is there, no daemon starts here: it would make new keys beside those that are still to come.
     let marker = place.state().join(RESTORING);
     let whole = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_path_buf());
-    store::replace(&marker, whole.to_string_lossy().as_bytes())?;
-    privileges::give_as(&marker, place.state())?;
+    let whole = whole.to_string_lossy().into_owned();
+    let before = store::read(&marker, store::FILE_MAX * 8)?;
+    let before = before.map(|from| String::from_utf8_lossy(&from).into_owned());
+    let another = before.filter(|from| *from != whole && from != ANY);
+    if another.is_none() {
+        store::replace(&marker, whole.as_bytes())?;
+        privileges::give_as(&marker, place.state())?;
+    }
     let mut told = Told::default();
     let node = or_damaged(restore_node(place, &objects, &manifest.node), "the box")?;
     let home = or_damaged(restore_home(place, &objects, &manifest.home), "the home")?;
     let lacks = node.is_err() || home.is_err();
-    told.add(node.flatten());
-    told.add(home.flatten());
+    for (what, result) in [("the box", node.flatten()), ("the home", home.flatten())] {
+        if result.is_ok() {
+            told.whole.push(what.to_owned());
+        }
+        told.add(result);
+    }
     for site in &manifest.sites {
-        let restored = restore_site(place, &objects, site);
-        told.add(or_damaged(restored, &site.title)?);
+        let lost = told.missing.len();
+        let restored = restore_site(place, &objects, site, &mut told.missing);
+        told.add_one(&site.title, or_damaged(restored, &site.title)?, lost);
     }
     let progress = Progress::new();
     for space in &manifest.spaces {
-        let restored = match restore_space(place, &objects, space, directory) {
-            Ok(id) => Ok(format!("{}: restored as {id}", space.title)),
-            Err(DaemonError::SpaceIsHere(id)) => Ok(format!(
-                "{}: is here already, as {id}; left as it is",
-                space.title
-            )),
+        let lost = told.missing.len();
+        let restored = match restore_space(place, &objects, space, directory, &mut told.missing) {
+            Ok(id) => Ok((true, format!("{}: restored as {id}", space.title))),
+            Err(error @ DaemonError::RelayIsHere(_)) => {
+                told.missing.push(format!("{}: {error}", space.title));
+                continue;
+            }
+            Err(DaemonError::SpaceIsHere(id)) => {
+                let line = format!("{}: is here already, as {id}; left as it is", space.title);
+                Ok((false, line))
+            }
             Err(error) => Err(error),
         };
-        told.add(or_damaged(restored, &space.title)?);
+        told.add_one(&space.title, or_damaged(restored, &space.title)?, lost);
         progress.tell(0, 0);
     }
+    note_lacks(place, &told)?;
+    if let Some(another) = another {
+        told.missing.push(format!(
+            "restoring from {another} was cut short before: restore from it once more, or remove {} to go on without the rest",
+            marker.display()
+        ));
+        return Ok(told);
+    }
     if lacks {
+        store::replace(&marker, ANY.as_bytes())?;
         told.missing.push(format!(
             "the daemon does not start: it would make a new key, or a new home, in place of what is missing; restore from \
              another backup, or remove {} to go on without",
@@ -88,6 +132,53 @@ pub fn restore(place: &Place, directory: &Path) -> Result<Told, DaemonError> {
         .and_then(|()| fs::File::open(place.state())?.sync_all())
         .map_err(|error| DaemonError::file("remove", &marker, error))?;
     Ok(told)
+}
+
+/// What the last restore could not put back, a line each, the first of them; `None` where nothing is missing.
+pub fn lacks(state: &Path) -> Result<Option<String>, DaemonError> {
+    const SHOWN: usize = 10;
+    let Some(note) = store::read(&state.join(LACKS), LACKS_MAX)? else {
+        return Ok(None);
+    };
+    let note = String::from_utf8_lossy(&note);
+    let mut lines = note.lines();
+    let mut shown: Vec<String> = lines.by_ref().take(SHOWN).map(str::to_owned).collect();
+    match lines.count() {
+        0 => {}
+        more => shown.push(format!("and {more} more")),
+    }
+    Ok(Some(shown.join("\n")))
+}
+
+/// Notes what is missing on this box now: what was before, too, unless it came back.
+fn note_lacks(place: &Place, told: &Told) -> Result<(), DaemonError> {
+    let note = place.state().join(LACKS);
+    let before = store::read(&note, LACKS_MAX)?.unwrap_or_default();
+    let before = String::from_utf8_lossy(&before).into_owned();
+    let is_back = |line: &str| {
+        let mut whole = told.whole.iter();
+        whole.any(|title| {
+            line.strip_prefix(&**title)
+                .is_some_and(|rest| rest.starts_with(": "))
+        })
+    };
+    let mut lacks: Vec<&str> = told.missing.iter().map(String::as_str).collect();
+    for line in before.lines().filter(|line| !is_back(line)) {
+        if !lacks.contains(&line) {
+            lacks.push(line);
+        }
+    }
+    lacks.truncate(LACKS_LINES);
+    if !lacks.is_empty() {
+        store::replace(&note, (lacks.join("\n") + "\n").as_bytes())?;
+        return privileges::give_as(&note, place.state());
+    }
+    match std::fs::remove_file(&note) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(DaemonError::file("remove", &note, error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What is damaged in the backup does not keep the rest of it away. (A disk that takes nothing more ends the restoring, and
@@ -149,7 +240,12 @@ pub fn check_whole(state: &Path) -> Result<(), DaemonError> {
     }
 }
 
-fn restore_site(place: &Place, objects: &Objects, site: &SiteEntry) -> Result<String, DaemonError> {
+fn restore_site(
+    place: &Place,
+    objects: &Objects,
+    site: &SiteEntry,
+    missing: &mut Vec<String>,
+) -> Result<(bool, String), DaemonError> {
     let papers: SitePapers = serde_json::from_str(&objects.small(&site.papers, PAPERS_MAX)?)
         .map_err(|error| objects.unusable(error))?;
     let record = SiteRecord::parse(&papers.record)
@@ -162,19 +258,19 @@ fn restore_site(place: &Place, objects: &Objects, site: &SiteEntry) -> Result<St
         if let Some(here) = store::read(&key, store::FILE_MAX)?
             && keys::service_in(&String::from_utf8_lossy(&here)) == Some(service)
         {
-            return Ok(format!(
-                "{}: is here already, as {id}; left as it is",
-                site.title
-            ));
+            let line = format!("{}: is here already, as {id}; left as it is", site.title);
+            return Ok((false, line));
         }
     }
     let part = format!("restore-{}", std::process::id());
     let incoming = folders.begin(&part)?;
     let pages = Pages::new(record.pages(&incoming));
     for file in &site.files {
-        pages
-            .put(&file.name, &mut objects.whole(&file.hash)?)
-            .map_err(|error| objects.not_put(&incoming, &file.name, error))?;
+        if let Some(mut bytes) = file_of(objects, &site.title, file, missing)? {
+            pages
+                .put(&file.name, &mut bytes)
+                .map_err(|error| objects.not_put(&incoming, &file.name, error))?;
+        }
     }
     store::create(&incoming.join(SERVICE_KEY), papers.service_key.as_bytes())?;
     record.save(&incoming)?;
@@ -182,7 +278,7 @@ fn restore_site(place: &Place, objects: &Objects, site: &SiteEntry) -> Result<St
     privileges::give_as(&place.state().join(sites::DIRECTORY), place.state())?;
     let id = folders.free_id(&papers.id, |_| false);
     folders.commit(&part, &id)?;
-    Ok(format!("{}: restored as {id}", site.title))
+    Ok((true, format!("{}: restored as {id}", site.title)))
 }
 
 fn restore_node(
@@ -269,15 +365,33 @@ fn is_key(name: &str) -> bool {
     !name.contains('/') && name.ends_with(".key")
 }
 
+/// The bytes of a file that a space or site can do without: `None` where the backup has lost them, which is told.
+fn file_of(
+    objects: &Objects,
+    title: &str,
+    file: &FileEntry,
+    missing: &mut Vec<String>,
+) -> Result<Option<Checked>, DaemonError> {
+    match objects.whole(&file.hash) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error @ DaemonError::Unusable { .. }) => {
+            missing.push(format!("{title}: its file {}: {error}", file.name));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 fn restore_space(
     place: &Place,
     objects: &Objects,
     space: &SpaceEntry,
     backup: &Path,
+    missing: &mut Vec<String>,
 ) -> Result<String, DaemonError> {
     let papers: Papers = serde_json::from_str(&objects.small(&space.papers, PAPERS_MAX)?)
         .map_err(|error| objects.unusable(error))?;
-    let mut incoming = Incoming::begin(place, backup, &papers)?;
+    let mut incoming = Incoming::begin_as_it_was(place, backup, &papers, &space.id)?;
     for part in &space.events {
         let mut channels: HashMap<String, String> = HashMap::new();
         if let Some(hash) = &part.channels {
@@ -296,7 +410,9 @@ fn restore_space(
         }
     }
     for file in &space.files {
-        incoming.file(&file.name, &mut objects.whole(&file.hash)?)?;
+        if let Some(mut bytes) = file_of(objects, &space.title, file, missing)? {
+            incoming.file(&file.name, &mut bytes)?;
+        }
     }
     let mut configured = place.config().space.iter();
     if configured.any(|known| known.id.get_ref().0 == space.id) {

@@ -102,7 +102,7 @@ impl Schedule {
             if made.is_some_and(|made| !is_due(made)) {
                 return Ok((made, None));
             }
-            let done = backup::backup(&socket, &dir)?;
+            let done = backup::backup(&socket, &dir, false)?;
             Ok((backup::made(&dir)?, Some(done)))
         };
         let (made, done) = on_a_thread("backup", work).await?;

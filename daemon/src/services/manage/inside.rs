@@ -171,6 +171,27 @@ impl Manager {
         Ok(view(&space))
     }
 
+    /// Takes back every invitation: they are for an address that is gone, and would let in at the next one.
+    pub(super) async fn void_invites(&self, space: &LocalSpace) {
+        let Some(running) = &space.space else { return };
+        let list = running.space.manage("listinvites", Vec::new()).await;
+        let list: Vec<InviteLine> = match list.map(serde_json::from_value) {
+            Ok(Ok(list)) => list,
+            Ok(Err(_)) | Err(_) => {
+                return log::error!(
+                    "space {}: its invitations are not void; take them back",
+                    space.id
+                );
+            }
+        };
+        for invite in list {
+            let taken = running.space.manage("revokeinvite", vec![invite.id.into()]);
+            if let Err(reason) = taken.await {
+                log::error!("space {}: an invitation is not void: {reason}", space.id);
+            }
+        }
+    }
+
     /// After a space got another address: its own picture has one with it.
     pub(super) async fn move_picture(&self, old: &str, space: &LocalSpace) {
         let Some(running) = &space.space else { return };

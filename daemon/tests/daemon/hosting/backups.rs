@@ -349,6 +349,80 @@ async fn the_daemon_exports_a_space_by_itself_and_keeps_the_last_ones() {
     assert!(host.say(&["status"]).contains("THE LAST TRY FAILED"));
 }
 
+#[test]
+fn what_a_restore_could_not_put_back_stays_in_the_backup_and_the_rest_is_as_it_was() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut host = Router::start(&parent.path().join("a"), "A", "");
+    host.say(&["space", "create", "Garden"]);
+    host.say(&["space", "set", "garden", "--name", "Old garden"]);
+    host.say(&["space", "create", "Garden"]);
+    host.say(&["space", "set", "garden-2", "--closed", "yes"]);
+    let folder = parent.path().join("pages");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("index.html"), "hello").unwrap();
+    std::fs::write(folder.join("lost.html"), "to be lost").unwrap();
+    host.say(&["site", "publish", folder.to_str().unwrap()]);
+    let backup = parent.path().join("backup");
+    let path = backup.to_str().unwrap();
+    host.say(&["backup", path]);
+    let lost = objects(&backup)
+        .into_iter()
+        .find(|object| std::fs::read(object).unwrap() == b"to be lost");
+    let lost = lost.unwrap();
+
+    // A piece of the same length is noticed by who looks.
+    std::fs::write(&lost, "to be LOST").unwrap();
+    assert!(host.say(&["backup", path]).contains("0 pieces were new"));
+    assert!(
+        host.say(&["backup", path, "--verify"])
+            .contains("1 pieces were new")
+    );
+    assert_eq!(std::fs::read(&lost).unwrap(), b"to be lost");
+    host.stop();
+
+    std::fs::remove_file(&lost).unwrap();
+    let manifest = std::fs::read(backup.join("manifest.json")).unwrap();
+    let mut new = Router::new(&parent.path().join("b"), "A", "");
+    let error = new.refused(&["restore", path]);
+    assert!(error.contains("pages: its file lost.html"), "{error}");
+    new.run();
+    assert_eq!(new.ask(&["site", "list"])[0]["files"], 1);
+    let spaces = new.ask(&["space", "list"]);
+    let told = |n: usize| {
+        [&spaces[n]["id"], &spaces[n]["title"], &spaces[n]["state"]]
+            .map(|v| v.as_str().unwrap().to_owned())
+    };
+    assert_eq!(told(0), ["garden", "Old garden", "open"]);
+    assert_eq!(told(1), ["garden-2", "Garden", "closed"]);
+    // Nothing leaves the backup, also when it is tried again; elsewhere there is nothing to lose.
+    for _ in 0..2 {
+        let error = new.refused(&["backup", path]);
+        assert!(
+            error.contains("not restored as a whole") && error.contains("lost.html"),
+            "{error}"
+        );
+        assert_eq!(
+            std::fs::read(backup.join("manifest.json")).unwrap(),
+            manifest
+        );
+        new.stop();
+        new.say(&["restore", path]);
+        new.run();
+    }
+    let second = parent.path().join("second");
+    new.say(&["backup", second.to_str().unwrap()]);
+    // Given up.
+    std::fs::remove_file(new.dir.join("restored-in-part")).unwrap();
+    new.say(&["backup", path]);
+
+    // A restore from one backup does not end that of another.
+    new.stop();
+    std::fs::write(new.dir.join("restoring"), "/mnt/another").unwrap();
+    let error = new.refused(&["restore", path]);
+    assert!(error.contains("/mnt/another"), "{error}");
+    assert!(new.dir.join("restoring").exists());
+}
+
 #[tokio::test]
 async fn a_directory_is_the_backup_of_one_box_and_lies_outside_of_it() {
     let parent = tempfile::tempdir().unwrap();
@@ -436,9 +510,16 @@ async fn a_restore_goes_on_after_what_is_damaged_and_says_what_is_missing() {
     let mut other = Router::start(&parent.path().join("b"), "B", "");
     other.stop();
     let error = other.refused(&["restore", path]);
-    for words in ["NOT restored", "A first one", "another key", "accounts"] {
+    for words in [
+        "NOT restored",
+        "A first one",
+        "another key",
+        "accounts",
+        "relay/home away",
+    ] {
         assert!(error.contains(words), "no {words}: {error}");
     }
+    assert!(!error.contains("the daemon refused"), "{error}");
     other.run();
     is_as_it_was(&other, &past).await;
     assert_eq!(other.ask(&["space", "list"]).as_array().unwrap().len(), 1);

@@ -240,6 +240,10 @@ fn what_cannot_be_published_is_refused_and_leaves_nothing() {
         (&["site", "publish", path, "--port", "80"], "port"),
         (&["site", "publish"], "needs a folder"),
         (&["site", "update", "nowhere"], "there is no site"),
+        (
+            &["site", "update", "x", "--settings-only", "--from", path],
+            "--settings-only",
+        ),
         (&["site", "dance"], "needs one of"),
     ] {
         let error = host.refused(words);

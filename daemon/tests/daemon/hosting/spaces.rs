@@ -88,6 +88,7 @@ async fn settings_change_and_a_space_that_is_hidden_gets_another_address() {
     let mut client = Client::connect(near.web, service.as_str().unwrap(), &keys).await;
     assert_eq!(client.words().await, ["kept"]);
 
+    host.say(&["space", "invite", "Big pond"]);
     let hide = ["space", "set", "Big pond", "--visible", "no"];
     let error = host.refused(&hide);
     assert!(
@@ -101,6 +102,8 @@ async fn settings_change_and_a_space_that_is_hidden_gets_another_address() {
         let row = format!("{row} ws://{}.warren/", service.as_str().unwrap());
         assert!(told.contains(&row), "{told}");
     }
+    let invites = host.ask(&["space", "list-invites", "Big pond"]);
+    assert_eq!(invites.as_array().map(Vec::len), Some(0), "{invites}");
     // It is hidden already: nothing changes.
     assert!(!host.say(&hide).contains("before:"));
     assert_ne!(hidden["service"], service);
