@@ -224,7 +224,7 @@ test('what cannot be published is refused with words that help, and leaves nothi
 test('a hidden site is read at its own home alone, and a removed one nowhere', async () => {
   await isKnown('A', (await ask('E', 'spaces')).find((space) => space.local).service);
   const old = site.service;
-  site = await ask('E', 'site', 'update', 'Soups', '--visible', 'no', '--settings-only');
+  site = await ask('E', 'site', 'update', 'Soups', '--visible', 'no', '--yes', '--settings-only');
   assert.notEqual(site.service, old);
   assert.equal((await read('E', '/soups/')).status, 200);
   for (const router of ['A', 'C']) {
