@@ -74,20 +74,35 @@ pub fn load<T>(
     })
 }
 
-/// Writes a file that must not exist yet, readable by this user alone. Returns once it is on disk.
+/// Writes a file that must not exist yet, readable by this user alone: all of it appears, or nothing. Returns once it is on
+/// disk.
 pub fn create(path: &Path, bytes: &[u8]) -> Result<(), DaemonError> {
+    let mut half = path.as_os_str().to_owned();
+    half.push(".half");
+    let half = Path::new(&half);
     let write = || -> io::Result<()> {
+        if path.symlink_metadata().is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
         let mut file = OpenOptions::new()
             .write(true)
-            .create_new(true)
+            .create(true)
+            .truncate(true)
             .mode(0o600)
-            .open(path)?;
+            .open(half)?;
         file.write_all(bytes)?;
         file.sync_all()?;
+        // Unlike a rename it takes no other's place. Some file systems have no second names.
+        match std::fs::hard_link(half, path) {
+            Ok(()) => std::fs::remove_file(half)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+            Err(_) => std::fs::rename(half, path)?,
+        }
         sync_parent(path)
     };
     write().map_err(|error| {
         if error.kind() == io::ErrorKind::AlreadyExists {
+            let _ = std::fs::remove_file(half);
             DaemonError::Exists(path.to_path_buf())
         } else {
             DaemonError::file("write", path, error)
