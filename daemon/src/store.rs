@@ -42,14 +42,7 @@ pub fn lock(directory: &Path) -> Result<File, DaemonError> {
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), DaemonError> {
     let temporary = path.with_extension("new");
     let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
+        write_beside(&temporary, bytes)?;
         fs::rename(&temporary, path)?;
         sync_parent(path)
     };
@@ -84,30 +77,35 @@ pub fn create(path: &Path, bytes: &[u8]) -> Result<(), DaemonError> {
         if path.symlink_metadata().is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(half)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
+        write_beside(half, bytes)?;
         // Unlike a rename it takes no other's place. Some file systems have no second names.
-        match std::fs::hard_link(half, path) {
-            Ok(()) => std::fs::remove_file(half)?,
+        match fs::hard_link(half, path) {
+            Ok(()) => fs::remove_file(half)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
-            Err(_) => std::fs::rename(half, path)?,
+            Err(_) => fs::rename(half, path)?,
         }
         sync_parent(path)
     };
     write().map_err(|error| {
         if error.kind() == io::ErrorKind::AlreadyExists {
-            let _ = std::fs::remove_file(half);
+            let _ = fs::remove_file(half);
             DaemonError::Exists(path.to_path_buf())
         } else {
             DaemonError::file("write", path, error)
         }
     })
+}
+
+/// Writes what is to take its place by a name of its own. Returns once it is on disk.
+fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {

@@ -281,25 +281,29 @@ mod tests {
         let Ok(Command::HearNews(news)) = asked.try_recv() else {
             panic!("it wants to hear of changes");
         };
-        let identity = MeshIdentity::from_seed(&[1; 32]);
-        let signer = ServiceSigner::master(&[2; 32]);
-        let host = identity.address();
         for title in ["Garden club", "Allotments"] {
-            let service = signer.announce(ServiceKind::Space, &host, 7447, title);
-            let descriptor = Descriptor {
-                key: identity.public_key(),
-                number: 1,
-                name: "box".into(),
-                features: 0,
-                uplink: Uplink::None,
-                services: vec![service.unwrap()],
-            };
+            let descriptor = showing(ServiceKind::Space, title);
             let known = directory.news.notified();
             news.send(descriptor).await.unwrap();
             known.await;
             let all = directory.all();
             let titles: Vec<_> = all.iter().map(|found| &*found.announcement.title).collect();
             assert_eq!(titles, [title]);
+        }
+    }
+
+    /// What one node says of itself while it hosts one service.
+    fn showing(kind: ServiceKind, title: &str) -> Descriptor {
+        let identity = MeshIdentity::from_seed(&[1; 32]);
+        let signer = ServiceSigner::master(&[2; 32]);
+        let service = signer.announce(kind, &identity.address(), 7447, title);
+        Descriptor {
+            key: identity.public_key(),
+            number: 1,
+            name: "box".into(),
+            features: 0,
+            uplink: Uplink::None,
+            services: vec![service.unwrap()],
         }
     }
 
@@ -313,18 +317,8 @@ mod tests {
         asked: std::sync::mpsc::Receiver<Command>,
         generation: Arc<AtomicU32>,
     ) -> Arc<AtomicU32> {
-        let identity = MeshIdentity::from_seed(&[1; 32]);
-        let signer = ServiceSigner::master(&[2; 32]);
-        let host = identity.address();
-        let service = signer.announce(ServiceKind::Home, &host, 7446, "Ann's home");
-        let descriptor = Descriptor {
-            key: identity.public_key(),
-            number: 1,
-            name: "box".into(),
-            features: 0,
-            uplink: Uplink::None,
-            services: vec![service.unwrap()],
-        };
+        let descriptor = showing(ServiceKind::Home, "Ann's home");
+        let host = descriptor.key.address();
         let times = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&times);
         std::thread::spawn(move || {

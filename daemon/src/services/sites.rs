@@ -119,7 +119,8 @@ fn open(folders: &Folders, id: &str) -> Result<(Site, LocalService), DaemonError
 }
 
 impl Sites {
-    /// The sites in `state`, which are served from now on. `page`: the TCP port of the page on this machine, if it has one. Blocks; call it on the runtime.
+    /// The sites in `state`, which are served from now on. `page`: the TCP port of the page on this machine, if it has one.
+    /// Blocks; call it on the runtime.
     pub fn open(
         hosted: Arc<Hosted>,
         state: &Path,

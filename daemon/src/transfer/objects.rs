@@ -21,7 +21,6 @@ pub const PAPERS_MAX: u64 = 64 * 1024;
 #[derive(Debug)]
 pub struct Objects {
     backup: PathBuf,
-    root: PathBuf,
     /// Written in this run.
     pub written: u64,
     /// Whether what is there is read before it counts.
@@ -41,7 +40,6 @@ impl Objects {
     pub fn new(backup: &Path) -> Self {
         Self {
             backup: backup.to_path_buf(),
-            root: backup.join(DIRECTORY),
             written: 0,
             verify: false,
         }
@@ -55,8 +53,12 @@ impl Objects {
         }
     }
 
+    fn root(&self) -> PathBuf {
+        self.backup.join(DIRECTORY)
+    }
+
     fn path(&self, hash: &str) -> PathBuf {
-        self.root.join(hash.get(..2).unwrap_or("_")).join(hash)
+        self.root().join(hash.get(..2).unwrap_or("_")).join(hash)
     }
 
     /// Whether an object of this length is there.
@@ -67,8 +69,9 @@ impl Objects {
 
     /// Takes bytes; their hash and length, once they are on disk. `name`: of what they are, for messages.
     pub fn put(&mut self, name: &str, bytes: &mut dyn Read) -> Result<(String, u64), DaemonError> {
-        store::make_dir(&self.root)?;
-        let half = self.root.join("half.new");
+        let root = self.root();
+        store::make_dir(&root)?;
+        let half = root.join("half.new");
         let failed = |error| DaemonError::file("write", &half, error);
         let mut file = OpenOptions::new()
             .write(true)
@@ -98,11 +101,11 @@ impl Objects {
         }
         file.sync_all().map_err(failed)?;
         let path = self.path(&hash);
-        let parent = path.parent().unwrap_or(&self.root);
+        let parent = path.parent().unwrap_or(&root);
         store::make_dir(parent)?;
         fs::rename(&half, &path)
             .and_then(|()| File::open(parent)?.sync_all())
-            .and_then(|()| File::open(&self.root)?.sync_all())
+            .and_then(|()| File::open(&root)?.sync_all())
             .map_err(failed)?;
         self.written += 1;
         Ok((hash, size))
@@ -141,9 +144,12 @@ impl Objects {
     /// An error of reading an object. What is damaged, or missing while the backup is there, is told as unusable: the rest
     /// of the backup is not. Anything else may be over in a moment, like a stick that came loose.
     fn trouble(&self, hash: &str, error: io::Error) -> DaemonError {
-        const EIO: i32 = 5;
-        let is_gone = error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(EIO);
-        let is_there = || fs::read(self.backup.join(MANIFEST)).is_ok();
+        let is_gone = error.kind() == io::ErrorKind::NotFound
+            || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
+        let is_there = || {
+            let manifest = File::open(self.backup.join(MANIFEST));
+            manifest.is_ok_and(|mut manifest| manifest.read(&mut [0]).is_ok())
+        };
         if error.kind() == io::ErrorKind::InvalidData || (is_gone && is_there()) {
             let what = match error.kind() {
                 io::ErrorKind::InvalidData => error.to_string(),
@@ -187,7 +193,7 @@ impl Objects {
 
     /// Removes every object that is not named; what cannot be removed is left for the next run.
     pub fn keep_only(&self, named: &HashSet<String>) {
-        for folder in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+        for folder in fs::read_dir(self.root()).into_iter().flatten().flatten() {
             for object in fs::read_dir(folder.path()).into_iter().flatten().flatten() {
                 let name = object.file_name();
                 if name

@@ -53,6 +53,12 @@ fn naddr(space: &LocalSpace, running: &Running, channel: &str) -> Option<String>
     Nip19Coordinate::new(group, [relay]).to_bech32().ok()
 }
 
+/// The invitations of a space that are open, or the reason it gives.
+async fn open_invites(running: &Running) -> Result<Vec<InviteLine>, String> {
+    let list = running.space.manage("listinvites", Vec::new()).await?;
+    serde_json::from_value(list).map_err(|error| format!("error: {error}"))
+}
+
 impl Manager {
     fn running(&self, name: &str) -> Result<(LocalSpace, Arc<Running>), ControlError> {
         let space = find(&self.hosted.spaces(), name)?;
@@ -111,9 +117,7 @@ impl Manager {
     /// The invitations of a space that are open.
     pub async fn invites(&self, name: &str) -> Result<Vec<InviteLine>, ControlError> {
         let (_, running) = self.running(name)?;
-        let list = running.space.manage("listinvites", Vec::new()).await;
-        let list = list.map_err(refused)?;
-        serde_json::from_value(list).map_err(|error| refused(format!("error: {error}")))
+        open_invites(&running).await.map_err(refused)
     }
 
     /// Takes an invitation back, by its id or code.
@@ -174,12 +178,11 @@ impl Manager {
     /// Takes back every invitation: they are for an address that is gone, and would let in at the next one.
     pub(super) async fn void_invites(&self, space: &LocalSpace) {
         let Some(running) = &space.space else { return };
-        let list = running.space.manage("listinvites", Vec::new()).await;
-        let list: Vec<InviteLine> = match list.map(serde_json::from_value) {
-            Ok(Ok(list)) => list,
-            Ok(Err(_)) | Err(_) => {
+        let list = match open_invites(running).await {
+            Ok(list) => list,
+            Err(reason) => {
                 return log::error!(
-                    "space {}: its invitations are not void; take them back",
+                    "space {}: its invitations are not void; take them back: {reason}",
                     space.id
                 );
             }
