@@ -2,11 +2,11 @@
 //! two read, one keeps the store in order meanwhile. A batch is what came in while the one before was made
 //! safe, so it grows by itself under load.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nostr::event::{Event, EventId};
 use tokio::sync::OwnedSemaphorePermit;
@@ -27,6 +27,11 @@ use crate::wire;
 const STACK: usize = 512 * 1024;
 /// Events of one batch.
 const BATCH: usize = 512;
+/// How long a batch waits for events that are being checked, for each event of the batch before and at most; and how often
+/// it looks. Each write to the disk writes the journal's last page again: the fewer there are, the less flash wears.
+const SHARE: Duration = Duration::from_micros(100);
+const TOGETHER: Duration = Duration::from_millis(4);
+const LOOK: Duration = Duration::from_micros(500);
 /// Threads that read at most; on a machine with one core there is one.
 const READERS: usize = 2;
 /// How long memory waits for the next question.
@@ -143,6 +148,8 @@ impl Waiting {
 /// The way to the threads. `None` ends a thread.
 pub struct Pipeline {
     check: Sender<Option<Submission>>,
+    /// Events that were handed in and are not checked yet.
+    unchecked: Arc<AtomicUsize>,
     write: Sender<Option<Work>>,
     read: Sender<Option<Task>>,
     tidy: Sender<Option<Tidy>>,
@@ -158,6 +165,7 @@ impl Pipeline {
         let (read, reads) = mpsc::channel();
         let (tidy, tidies) = mpsc::channel();
         let due = Arc::new(AtomicBool::new(false));
+        let unchecked = Arc::new(AtomicUsize::new(0));
         let _ = tidy.send(Some(Tidy::Now)); // what the store knows only after its first upkeep
         let reads = Arc::new(Mutex::new(Reads {
             tasks: reads,
@@ -168,12 +176,13 @@ impl Pipeline {
         let mut threads = vec![
             spawn("space-check", {
                 let (core, write) = (Arc::clone(core), write.clone());
-                move || check_all(&core, &checks, &write)
+                let unchecked = Arc::clone(&unchecked);
+                move || check_all(&core, &checks, &write, &unchecked)
             })?,
             spawn("space-write", {
                 let (core, tidy) = (Arc::clone(core), tidy.clone());
-                let due = Arc::clone(&due);
-                move || Writer::new(&core, tidy, due).run(&writes)
+                let (due, unchecked) = (Arc::clone(&due), Arc::clone(&unchecked));
+                move || Writer::new(&core, tidy, due, unchecked).run(&writes)
             })?,
         ];
         for _ in 0..readers {
@@ -186,6 +195,7 @@ impl Pipeline {
         })?);
         Ok(Self {
             check,
+            unchecked,
             write,
             read,
             tidy,
@@ -197,6 +207,7 @@ impl Pipeline {
     /// Hands in an event. The answer goes to its listener.
     pub fn submit(&self, submission: Submission) {
         // A space that was closed takes nothing; its connections end anyway.
+        self.unchecked.fetch_add(1, Ordering::Relaxed);
         let _ = self.check.send(Some(submission));
     }
 
@@ -274,7 +285,12 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
         .map_err(SpaceError::Thread)
 }
 
-fn check_all(core: &Core, checks: &Receiver<Option<Submission>>, write: &Sender<Option<Work>>) {
+fn check_all(
+    core: &Core,
+    checks: &Receiver<Option<Submission>>,
+    write: &Sender<Option<Work>>,
+    unchecked: &AtomicUsize,
+) {
     while let Ok(Some(submission)) = checks.recv() {
         let id = submission.event.id;
         let viewer = core.viewer(&submission.reply.listener);
@@ -285,6 +301,7 @@ fn check_all(core: &Core, checks: &Receiver<Option<Submission>>, write: &Sender<
             Ok(Some(known)) => submission.reply.send(&id, &Ok(known)),
             Err(reason) => submission.reply.send(&id, &Err(reason)),
         }
+        unchecked.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -353,16 +370,26 @@ struct Writer<'a> {
     tidy: Sender<Option<Tidy>>,
     /// Whether the store's upkeep was asked for and has not begun.
     due: Arc<AtomicBool>,
+    unchecked: Arc<AtomicUsize>,
+    /// How many wrote at once last time.
+    crowd: u32,
 }
 
 impl<'a> Writer<'a> {
-    fn new(core: &'a Arc<Core>, tidy: Sender<Option<Tidy>>, due: Arc<AtomicBool>) -> Self {
+    fn new(
+        core: &'a Arc<Core>,
+        tidy: Sender<Option<Tidy>>,
+        due: Arc<AtomicBool>,
+        unchecked: Arc<AtomicUsize>,
+    ) -> Self {
         Self {
             core,
             pace: Pace::new(&core.config.limits),
             is_behind: true,
             tidy,
             due,
+            unchecked,
+            crowd: 0,
         }
     }
 
@@ -377,6 +404,7 @@ impl<'a> Writer<'a> {
                 }
                 Ok(None) | Err(RecvTimeoutError::Disconnected) => return,
             };
+            self.gather();
             let mut batch = Batch::new(self.core);
             let mut waiting = Vec::new();
             let mut stop = false;
@@ -395,11 +423,23 @@ impl<'a> Writer<'a> {
                     Err(_) => {}
                 }
             }
+            self.crowd = u32::try_from(waiting.len()).unwrap_or(u32::MAX);
             self.store(batch, waiting);
             self.see_to_upkeep();
             if stop {
                 return;
             }
+        }
+    }
+
+    /// Lets events that are about to come be in the batch, too. Who writes alone is not kept waiting.
+    fn gather(&self) {
+        let begin = Instant::now();
+        let most = SHARE.saturating_mul(self.crowd).min(TOGETHER);
+        let mut is_more_to_come = self.crowd > 1;
+        while is_more_to_come && begin.elapsed() < most {
+            std::thread::sleep(LOOK.min(most));
+            is_more_to_come = self.unchecked.load(Ordering::Relaxed) > 0;
         }
     }
 

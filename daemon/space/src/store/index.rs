@@ -3,6 +3,8 @@
 //! is then built anew from the journal.
 
 mod filling;
+#[cfg(test)]
+mod plans;
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -15,7 +17,7 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::Query;
 use super::index_search::{self, Found, Pending};
-use super::index_sql::{COLUMNS, Plan};
+use super::index_sql::{COLUMNS, Plan, Reader};
 use super::known::Ids;
 use super::tail::first_eight;
 use crate::journal::{Position, Written};
@@ -28,7 +30,8 @@ use crate::search::Search;
 /// |---|---|
 /// | 1 | events, tags, replaced, segments, checkpoint |
 /// | 2 | words |
-const VERSION: i64 = 2;
+/// | 3 | events of one second are in the order of their ids wherever they are walked |
+pub const VERSION: i64 = 3;
 
 const TABLES: &str = "
 CREATE TABLE checkpoint (one INTEGER PRIMARY KEY CHECK (one = 1), segment INTEGER NOT NULL, offset INTEGER NOT NULL);
@@ -38,13 +41,13 @@ CREATE TABLE events (seq INTEGER PRIMARY KEY, id8 INTEGER NOT NULL, author8 INTE
   created_at INTEGER NOT NULL, channel8 INTEGER, expires INTEGER, address8 INTEGER,
   segment INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL);
 CREATE INDEX events_id ON events (id8);
-CREATE INDEX events_author ON events (author8, created_at);
-CREATE INDEX events_kind ON events (kind, created_at);
-CREATE INDEX events_time ON events (created_at);
+CREATE INDEX events_author ON events (author8, created_at DESC, id8);
+CREATE INDEX events_kind ON events (kind, created_at DESC, id8);
+CREATE INDEX events_time ON events (created_at DESC, id8);
 CREATE INDEX events_expires ON events (expires) WHERE expires IS NOT NULL;
 CREATE INDEX events_address ON events (address8) WHERE address8 IS NOT NULL;
-CREATE TABLE tags (tag8 INTEGER NOT NULL, created_at INTEGER NOT NULL, seq INTEGER NOT NULL,
-  PRIMARY KEY (tag8, created_at, seq)) WITHOUT ROWID;
+CREATE TABLE tags (tag8 INTEGER NOT NULL, created_at INTEGER NOT NULL, id8 INTEGER NOT NULL, seq INTEGER NOT NULL,
+  PRIMARY KEY (tag8, created_at DESC, id8, seq)) WITHOUT ROWID;
 CREATE TABLE replaced (address8 INTEGER NOT NULL, segment INTEGER NOT NULL, offset INTEGER NOT NULL,
   PRIMARY KEY (address8, segment, offset)) WITHOUT ROWID;
 ";
@@ -300,7 +303,7 @@ impl Index {
     /// Candidates for a question, newest first, one more than its limit if there are as many.
     pub fn query(&self, query: &Query<'_>) -> rusqlite::Result<Vec<Row>> {
         self.wake(1)?;
-        let plan = Plan::of(query);
+        let plan = Plan::of(query, Reader::Sqlite);
         let values: Vec<Option<i64>> = plan.values.as_ref().map_or(vec![None], |values| {
             values.iter().map(|value| Some(*value)).collect()
         });
@@ -526,10 +529,13 @@ fn remove(
 ) -> rusqlite::Result<()> {
     words.remove(event, seq);
     let created_at = i64::try_from(event.event.created_at.as_secs()).unwrap_or(i64::MAX);
+    let id8 = number(event.event.id.as_bytes());
     for tag in tag_numbers(&event.event) {
         connection
-            .prepare_cached("DELETE FROM tags WHERE tag8 = ? AND created_at = ? AND seq = ?")?
-            .execute(params![tag, created_at, seq])?;
+            .prepare_cached(
+                "DELETE FROM tags WHERE tag8 = ? AND created_at = ? AND id8 = ? AND seq = ?",
+            )?
+            .execute(params![tag, created_at, id8, seq])?;
     }
     connection
         .prepare_cached("DELETE FROM events WHERE seq = ?")?

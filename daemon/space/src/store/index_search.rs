@@ -15,7 +15,7 @@ use rusqlite::{Connection, params, params_from_iter};
 
 use super::Query;
 use super::index::{Row, channel_number, number};
-use super::index_sql::{conditions, id_condition};
+use super::index_sql::{Reader, conditions, id_condition};
 use crate::journal::Position;
 use crate::record::{ChannelId, StoredEvent};
 use crate::search::{Has, KINDS, Phrase, Search, text_of, words};
@@ -208,7 +208,7 @@ pub fn search(
     let last = (until.min(LATEST) << SEQ_BITS).cast_signed() | ((1 << SEQ_BITS) - 1);
     let (ids, conditions) = (
         id_condition(filter),
-        conditions(query, None, "e.created_at"),
+        conditions(query, None, "e.created_at", Reader::Sqlite),
     );
     let text = format!(
         "SELECT e.created_at, e.id8, e.segment, e.offset, (1{}{}) FROM words w

@@ -1,5 +1,5 @@
-//! How a filter becomes SQL over the index's numbers, for SQLite and PostgreSQL. The text says only what kind of question it is, so that a server reads
-//! it once for all questions of that kind; the numbers go beside it, and foreign words nowhere.
+//! How a filter becomes SQL over the index's numbers, for SQLite and PostgreSQL. The text says only what kind of question it
+//! is, so that a server reads it once for all questions of that kind; the numbers go beside it, and foreign words nowhere.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -9,8 +9,22 @@ use nostr::filter::{Filter, SingleLetterTag};
 use super::Query;
 use super::index::{channel_number, number, tag_number};
 
+/// Authors whose events are rather walked than those of a channel.
+const FEW: usize = 16;
+
 /// What the embedded index is asked for.
 pub const COLUMNS: &str = "e.created_at, e.id8, e.segment, e.offset";
+
+/// Who reads the SQL.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// Is told which index to walk: without statistics it often takes one that has nearly everything. Its tags know the
+    /// ids, so that walking them meets events of one second in their order.
+    Sqlite,
+    /// Has statistics.
+    #[cfg(feature = "postgres")]
+    Postgres,
+}
 
 /// A piece of SQL with the numbers that stand where it has question marks.
 #[derive(Default)]
@@ -70,43 +84,67 @@ pub struct Plan {
 
 impl Plan {
     /// Plans a question.
-    pub fn of(query: &Query<'_>) -> Self {
+    pub fn of(query: &Query<'_>, reader: Reader) -> Self {
         let filter = query.filter;
         let (ids, authors, kinds) = (ids(filter), authors(filter), kinds(filter));
         // Of several tags the one with the fewest values drives, and a channel only if there is no other: it is the widest.
         let driver = filter
             .generic_tags
             .iter()
-            .min_by_key(|(tag, values)| (tag.as_char() == 'h', values.len()));
-        let (head, values) = if let Some(ids) = ids {
-            (" FROM events e WHERE e.id8 = ", Some(ids))
-        } else if let Some(tag) = driver {
+            .min_by_key(|(tag, values)| (tag.as_char() == 'h', values.len()))
+            .filter(|(tag, _)| {
+                tag.as_char() != 'h' || authors.as_ref().is_none_or(|authors| authors.len() > FEW)
+            });
+        let by_id = ids.is_some();
+        let (of_sqlite, of_others, values) = if let Some(ids) = ids {
             (
-                " FROM tags t JOIN events e ON e.seq = t.seq WHERE t.tag8 = ",
-                Some(tag_values(tag.0, tag.1)),
+                " FROM events e INDEXED BY events_id WHERE e.id8 = ",
+                " FROM events e WHERE e.id8 = ",
+                Some(ids),
             )
-        } else if let Some(authors) = &authors {
-            (" FROM events e WHERE e.author8 = ", Some(authors.clone()))
-        } else if let Some(kinds) = &kinds {
-            (" FROM events e WHERE e.kind = ", Some(kinds.clone()))
+        } else if let Some((tag, values)) = driver {
+            (
+                " FROM tags t CROSS JOIN events e ON e.seq = t.seq WHERE t.tag8 = ",
+                " FROM tags t JOIN events e ON e.seq = t.seq WHERE t.tag8 = ",
+                Some(tag_values(tag, values)),
+            )
+        } else if let Some(authors) = authors {
+            (
+                " FROM events e INDEXED BY events_author WHERE e.author8 = ",
+                " FROM events e WHERE e.author8 = ",
+                Some(authors),
+            )
+        } else if let Some(kinds) = kinds {
+            (
+                " FROM events e INDEXED BY events_kind WHERE e.kind = ",
+                " FROM events e WHERE e.kind = ",
+                Some(kinds),
+            )
         } else {
-            (" FROM events e WHERE true", None)
+            (
+                " FROM events e INDEXED BY events_time WHERE true",
+                " FROM events e WHERE true",
+                None,
+            )
         };
-        let time = if head.contains("tags t") {
-            "t.created_at"
-        } else {
-            "e.created_at"
+        let is_sqlite = reader == Reader::Sqlite;
+        let driving = driver.filter(|_| !by_id).map(|(tag, _)| *tag);
+        let (time, id) = match driving {
+            Some(_) if is_sqlite => ("t.created_at", "t.id8"),
+            Some(_) => ("t.created_at", "e.id8"),
+            None => ("e.created_at", "e.id8"),
         };
-        let driving = driver
-            .map(|(tag, _)| *tag)
-            .filter(|_| head.contains("tags t"));
-        let mut rest = conditions(query, driving, time);
+        let mut rest = conditions(query, driving, time, reader);
         let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
         rest.add(
-            format_args!(" ORDER BY {time} DESC, e.id8 LIMIT "),
+            format_args!(" ORDER BY {time} DESC, {id} LIMIT "),
             limit.saturating_add(1),
         );
-        Self { head, values, rest }
+        Self {
+            head: if is_sqlite { of_sqlite } else { of_others },
+            values,
+            rest,
+        }
     }
 
     /// The statement for a driving value, if there is one. It stands before the values of the rest.
@@ -116,9 +154,14 @@ impl Plan {
     }
 }
 
-/// The conditions of a question but for its ids, each behind an ` AND`. `driving` is the tag that a statement has looked for already;
-/// `time` the column of dates.
-pub fn conditions(query: &Query<'_>, driving: Option<SingleLetterTag>, time: &str) -> Sql {
+/// The conditions of a question but for its ids, each behind an ` AND`. `driving` is the tag that a statement has looked for
+/// already; `time` the column of dates.
+pub fn conditions(
+    query: &Query<'_>,
+    driving: Option<SingleLetterTag>,
+    time: &str,
+    reader: Reader,
+) -> Sql {
     let filter = query.filter;
     let mut out = Sql::default();
     let (authors, kinds) = (authors(filter), kinds(filter));
@@ -135,6 +178,9 @@ pub fn conditions(query: &Query<'_>, driving: Option<SingleLetterTag>, time: &st
         out.text.push_str(
             " AND EXISTS (SELECT 1 FROM tags x WHERE x.created_at = e.created_at AND x.seq = e.seq",
         );
+        if reader == Reader::Sqlite {
+            out.text.push_str(" AND x.id8 = e.id8");
+        }
         out.one_of("x.tag8", &tag_values(tag, values));
         out.text.push(')');
     }

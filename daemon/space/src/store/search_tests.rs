@@ -99,7 +99,7 @@ fn an_index_of_the_release_before_is_built_anew_with_words() {
     let version: i64 = index
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .unwrap();
-    assert_eq!(version, 2);
+    assert_eq!(version, super::index::VERSION);
     drop(index);
     assert_eq!(found(&open(dir.path()), search, 10), [event.event.id]);
 }

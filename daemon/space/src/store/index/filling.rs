@@ -110,8 +110,8 @@ impl Index {
                 ])?;
             for tag in tag_numbers(&event.event) {
                 transaction
-                    .prepare_cached("INSERT OR IGNORE INTO tags VALUES (?, ?, ?)")?
-                    .execute(params![tag, created_at, *seq])?;
+                    .prepare_cached("INSERT OR IGNORE INTO tags VALUES (?, ?, ?, ?)")?
+                    .execute(params![tag, created_at, id8, *seq])?;
             }
             self.ids.add(id8);
             words.add(event, *seq);

@@ -24,7 +24,7 @@ use nostr::event::EventId;
 use tokio_postgres::Row;
 
 use super::index::{channel_number, number};
-use super::index_sql::{Plan, conditions, id_condition};
+use super::index_sql::{Plan, Reader, conditions, id_condition};
 use super::tail::answers;
 use super::{Appended, Cursor, Page, Query, Stats, Store, StoreError, Upkeep, Walked};
 use crate::record::{ChannelId, StoredEvent};
@@ -140,12 +140,12 @@ impl PostgresStore {
                 "SELECT {columns} FROM events e WHERE e.words @@ ($1::text)::tsquery{}{}
                  ORDER BY e.created_at DESC, e.id8 LIMIT {}",
                 id_condition(query.filter).whole(),
-                conditions(query, None, "e.created_at").whole(),
+                conditions(query, None, "e.created_at", Reader::Postgres).whole(),
                 query.limit + 1
             );
             return Some((sql, Some(words)));
         }
-        let plan = Plan::of(query);
+        let plan = Plan::of(query, Reader::Postgres);
         let Some(values) = &plan.values else {
             let sql = format!("SELECT {columns}{}{}", plan.head, plan.rest.whole());
             return Some((sql, None));
