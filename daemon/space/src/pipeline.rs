@@ -1,6 +1,6 @@
 //! The threads of a space, through which all blocking work goes: one checks what comes in, one writes it in batches, one or
 //! two read, one keeps the store in order meanwhile. A batch is what came in while the one before was made
-//! safe, so it grows by itself under load.
+//! safe and what was about to come then (see [`Writer::gather`]), so it grows by itself under load.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -32,6 +32,8 @@ const BATCH: usize = 512;
 const SHARE: Duration = Duration::from_micros(100);
 const TOGETHER: Duration = Duration::from_millis(4);
 const LOOK: Duration = Duration::from_micros(500);
+/// How long after a batch its size says nothing any more.
+const ALONE: Duration = Duration::from_secs(1);
 /// Threads that read at most; on a machine with one core there is one.
 const READERS: usize = 2;
 /// How long memory waits for the next question.
@@ -371,8 +373,9 @@ struct Writer<'a> {
     /// Whether the store's upkeep was asked for and has not begun.
     due: Arc<AtomicBool>,
     unchecked: Arc<AtomicUsize>,
-    /// How many wrote at once last time.
+    /// How many wrote at once last time, and when.
     crowd: u32,
+    wrote: Instant,
 }
 
 impl<'a> Writer<'a> {
@@ -390,6 +393,7 @@ impl<'a> Writer<'a> {
             due,
             unchecked,
             crowd: 0,
+            wrote: Instant::now(),
         }
     }
 
@@ -424,6 +428,7 @@ impl<'a> Writer<'a> {
                 }
             }
             self.crowd = u32::try_from(waiting.len()).unwrap_or(u32::MAX);
+            self.wrote = Instant::now();
             self.store(batch, waiting);
             self.see_to_upkeep();
             if stop {
@@ -436,7 +441,7 @@ impl<'a> Writer<'a> {
     fn gather(&self) {
         let begin = Instant::now();
         let most = SHARE.saturating_mul(self.crowd).min(TOGETHER);
-        let mut is_more_to_come = self.crowd > 1;
+        let mut is_more_to_come = self.crowd > 1 && begin - self.wrote < ALONE;
         while is_more_to_come && begin.elapsed() < most {
             std::thread::sleep(LOOK.min(most));
             is_more_to_come = self.unchecked.load(Ordering::Relaxed) > 0;

@@ -4,8 +4,8 @@ import * as nip98 from 'nostr-tools/nip98';
 const STARTED = 'the space was started after this was signed; try again';
 
 /**
- * One call; its result, or an error with the space's words. A proof of the second in which a space was started again is
- * not taken: as the space says, another one is signed, until one counts.
+ * One call; its result, or an error with the space's words. A proof of the second in which the space was started is not
+ * taken: as the space says, another one is signed, until one counts.
  */
 export async function manage(person, url, method, ...params) {
   for (;;) {

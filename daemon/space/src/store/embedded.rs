@@ -15,7 +15,7 @@ use nostr::filter::Filter;
 use super::index::{Index, number};
 use super::index_search::Found;
 use super::known::Ids;
-use super::tail::{FULL_EVENTS, Tail, Waiting, address, answers, newer};
+use super::tail::{FULL_BYTES, FULL_EVENTS, Tail, Waiting, address, answers, newer};
 use super::{Appended, Cursor, Page, Query, Stats, Store, StoreError, Upkeep, Walked};
 use crate::disk::Disk;
 use crate::journal::segment::RecordKind;
@@ -105,20 +105,25 @@ impl EmbeddedStore {
     /// Reads the journal from `from` on: events into the index, erasures that a crash may have cut short once more.
     fn catch_up(&self, from: Position) -> Result<(), StoreError> {
         let mut erase = Vec::new();
-        let mut waiting = Vec::new();
+        let (mut waiting, mut bytes) = (Vec::new(), 0);
         self.journal
             .replay::<StoreError>(from, |written, kind, payload| {
                 match kind {
-                    RecordKind::Event => waiting.push(Waiting {
-                        written,
-                        event: Arc::new(StoredEvent::decode(payload)?),
-                        replaces_indexed: false,
-                    }),
+                    RecordKind::Event => {
+                        let event = StoredEvent::decode(payload)?;
+                        bytes += event.cost();
+                        waiting.push(Waiting {
+                            written,
+                            event: Arc::new(event),
+                            replaces_indexed: false,
+                        });
+                    }
                     RecordKind::Erasure => {
                         erase.extend(payload.chunks_exact(EventId::LEN).filter_map(peek_id))
                     }
                 }
-                if waiting.len() >= FULL_EVENTS {
+                if waiting.len() >= FULL_EVENTS || bytes >= FULL_BYTES {
+                    bytes = 0;
                     // Erasures are only done at the end, so nothing may be said to be covered before.
                     self.fill_index(&std::mem::take(&mut waiting), from)?;
                 }

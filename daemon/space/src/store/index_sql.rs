@@ -4,13 +4,16 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use nostr::event::Kind;
 use nostr::filter::{Filter, SingleLetterTag};
 
 use super::Query;
 use super::index::{channel_number, number, tag_number};
+use super::tail::address_of;
+use crate::vanish;
 
-/// Authors whose events are rather walked than those of a channel.
-const FEW: usize = 16;
+/// Addresses of replaceable events that are looked for one by one.
+const ADDRESSES: usize = 1024;
 
 /// What the embedded index is asked for.
 pub const COLUMNS: &str = "e.created_at, e.id8, e.segment, e.offset";
@@ -91,10 +94,7 @@ impl Plan {
         let driver = filter
             .generic_tags
             .iter()
-            .min_by_key(|(tag, values)| (tag.as_char() == 'h', values.len()))
-            .filter(|(tag, _)| {
-                tag.as_char() != 'h' || authors.as_ref().is_none_or(|authors| authors.len() > FEW)
-            });
+            .min_by_key(|(tag, values)| (tag.as_char() == 'h', values.len()));
         let by_id = ids.is_some();
         let (of_sqlite, of_others, values) = if let Some(ids) = ids {
             (
@@ -108,7 +108,13 @@ impl Plan {
                 " FROM tags t JOIN events e ON e.seq = t.seq WHERE t.tag8 = ",
                 Some(tag_values(tag, values)),
             )
-        } else if let Some(authors) = authors {
+        } else if let Some(addresses) = addresses(filter) {
+            (
+                " FROM events e INDEXED BY events_address WHERE e.address8 = ",
+                " FROM events e WHERE e.address8 = ",
+                Some(addresses),
+            )
+        } else if let Some(authors) = authors.filter(|_| !are_rare(filter)) {
             (
                 " FROM events e INDEXED BY events_author WHERE e.author8 = ",
                 " FROM events e WHERE e.author8 = ",
@@ -220,6 +226,29 @@ pub fn id_condition(filter: &Filter) -> Sql {
         out.one_of("e.id8", &ids);
     }
     out
+}
+
+/// The addresses of all that a question can be about, when that is one event of each author and kind.
+fn addresses(filter: &Filter) -> Option<Vec<i64>> {
+    let (authors, kinds) = (filter.authors.as_ref()?, filter.kinds.as_ref()?);
+    let is_one = |kind: &Kind| kind.is_replaceable();
+    let are_few = authors.len().saturating_mul(kinds.len()) <= ADDRESSES;
+    (are_few && kinds.iter().all(is_one)).then(|| {
+        let of_author = |author| {
+            let of_kind = move |kind: &Kind| address_of(*kind, author, "").cast_signed();
+            kinds.iter().map(of_kind)
+        };
+        authors.iter().flat_map(of_author).collect()
+    })
+}
+
+/// Whether there are few events of each kind a question names, and there may be many of each author.
+fn are_rare(filter: &Filter) -> bool {
+    let is_rare = |kind: &Kind| {
+        kind.is_replaceable() || kind.is_addressable() || kind.as_u16() == vanish::KIND
+    };
+    let kinds = filter.kinds.as_ref();
+    kinds.is_some_and(|kinds| kinds.iter().all(is_rare))
 }
 
 fn ids(filter: &Filter) -> Option<Vec<i64>> {

@@ -21,7 +21,7 @@ use crate::search::Search;
 /// much is written for each event as with 4096, and with 8192 a fourth less again.
 pub const FULL_EVENTS: usize = 8192;
 /// Bytes in memory after which the index should be filled.
-const FULL_BYTES: usize = 4 * 1024 * 1024;
+pub const FULL_BYTES: usize = 4 * 1024 * 1024;
 /// How many times as much may wait while the index is filled. Who writes faster waits for it.
 const OVERDUE: usize = 2;
 
@@ -331,12 +331,17 @@ pub fn address(event: &StoredEvent) -> Option<u64> {
     } else {
         return None;
     };
+    Some(address_of(event.kind, &event.pubkey, &d))
+}
+
+/// The number for what a person's event of a kind replaces.
+pub fn address_of(kind: Kind, author: &PublicKey, d: &str) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher
-        .update(&event.kind.as_u16().to_be_bytes())
-        .update(event.pubkey.as_bytes())
+        .update(&kind.as_u16().to_be_bytes())
+        .update(author.as_bytes())
         .update(d.as_bytes());
-    Some(first_eight(hasher.finalize().as_bytes()))
+    first_eight(hasher.finalize().as_bytes())
 }
 
 /// Whether `a` stays when both have the same address: the later one, or of the same second the lower id (NIP-01).

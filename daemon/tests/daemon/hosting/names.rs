@@ -9,8 +9,8 @@ use super::client::event;
 use super::daemon::{Router, links, wait_until};
 use super::http;
 
-/// A call of a space's management through a home, until the space takes it: a proof of the second in which a space was
-/// started again counts in the next one.
+/// A call of a space's management through a home, until the space takes it: a proof of the second in which the space
+/// was started counts in the next one.
 async fn manage(web: u16, service: &str, keys: &Keys, method: &str, params: Value) {
     let body = json!({ "method": method, "params": params }).to_string();
     let mut last = String::new();

@@ -51,7 +51,15 @@ fn every_question_walks_one_index_in_the_order_of_the_answer() {
         ),
         (
             Filter::new().author(ann).custom_tag(h, "general"),
-            "events_author (author8=?",
+            "t USING PRIMARY KEY (tag8=?",
+        ),
+        (
+            Filter::new().author(ann).kinds([62.into()]),
+            "events_kind (kind=?",
+        ),
+        (
+            Filter::new().author(ann).kinds([30_000.into()]),
+            "events_kind (kind=?",
         ),
         (Filter::new().kinds(kind), "events_kind (kind=?"),
         (Filter::new().kinds(kinds), "events_kind (kind=?"),
@@ -88,7 +96,16 @@ fn every_question_walks_one_index_in_the_order_of_the_answer() {
             }
         }
     }
+    // Of these one row is found for each number.
     let by_id = Filter::new().id(cursor.id).author(ann).kinds(kind);
-    let walked = walked(&index, &by_id, &[], None);
-    assert!(walked.contains("events_id (id8=?"), "{walked}");
+    let by_address = Filter::new()
+        .authors([ann, ben])
+        .kinds([0.into(), 10_002.into()]);
+    for (filter, index_name) in [
+        (by_id, "events_id (id8=?"),
+        (by_address, "events_address (address8=?"),
+    ] {
+        let walked = walked(&index, &filter, &[], None);
+        assert!(walked.contains(index_name), "{walked}");
+    }
 }
