@@ -1,7 +1,8 @@
 //! The tables of one space on a PostgreSQL server, in a schema of their own, and how older ones become today's.
 //!
-//! They are those of the embedded index (whose tags know the ids, too) with the events in them: numbers of eight bytes where an event has thirty-two, so
-//! that both stores are asked with the same conditions; what is found is read whole, and decides.
+//! They are those of the embedded index (whose tags know the ids, too) with the events in them: numbers of eight bytes where
+//! an event has thirty-two, so that both stores are asked with nearly the same conditions; what is found is read whole, and
+//! decides.
 
 use tokio_postgres::Client;
 
