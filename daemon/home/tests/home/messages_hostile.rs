@@ -233,8 +233,10 @@ async fn strangers_wait_at_the_door_until_they_are_answered() {
     let answer =
         json!({"client_id": "1", "conversation": first["conversation"], "text": "who are you?"});
     ben.program.done("POST", "messages", &answer).await;
-    ben.receives("who are you?").await;
-    let more = rumor(&strangers[0], &to, 14, now + 1, "a friend");
+    let asked = ben.receives("who are you?").await;
+    // After the answer, however long all of this took: a list shows the latest by its date.
+    let later = asked["at"].as_u64().unwrap() + 1;
+    let more = rumor(&strangers[0], &to, 14, later, "a friend");
     sends(&mut peer, &sealed(&strangers[0], &to, &more)).await;
     ben.receives("a friend").await;
     let history = ben.history(&first["conversation"]).await;
