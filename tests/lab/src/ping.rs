@@ -155,10 +155,15 @@ impl Pinger {
     /// Like [`Pinger::all_pairs`], but silence of any pair is an error. Returns when the last pair answered.
     pub fn reach_all(&self, begin: Instant, limit: Duration) -> Result<Duration> {
         let pairs = self.all_pairs(begin, Duration::from_millis(100), limit)?;
-        let silent = pairs.iter().filter(|p| p.after.is_none()).count();
-        if silent > 0 {
+        let silent: Vec<String> = pairs
+            .iter()
+            .filter(|p| p.after.is_none())
+            .map(|p| format!("{}-{}", p.from, p.to))
+            .collect();
+        if !silent.is_empty() {
+            let (some, all) = (silent.len(), pairs.len());
             return Err(LabError::Timeout {
-                what: format!("answers of {silent} of {} pairs", pairs.len()),
+                what: format!("answers of {some} of {all} pairs: {}", silent.join(" ")),
                 after: limit,
             });
         }

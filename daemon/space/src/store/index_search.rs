@@ -27,6 +27,10 @@ INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
 INSERT INTO words (words, rank) VALUES ('automerge', 8);
 ";
 
+/// All words that there are. It holds nothing itself and is of one connection, made when it is first asked for.
+const VOCABULARY: &str =
+    "CREATE VIRTUAL TABLE IF NOT EXISTS temp.vocabulary USING fts5vocab (main, words, row)";
+
 /// Bits of a number among the words that are the `seq`.
 const SEQ_BITS: u32 = 29;
 /// The latest date that is told apart, in the year 2514.
@@ -35,8 +39,13 @@ const LATEST: u64 = (1 << 34) - 1;
 const STEP: usize = 2000;
 /// Channels or people of a question that are looked for among the words; more are sorted out afterwards.
 const GROUP: usize = 64;
-/// Words of a question that may go on: each makes SQLite merge many lists.
+/// Words of a question that may go on: each makes SQLite read many lists.
 const PREFIXES: usize = 2;
+/// Words of one beginning that are looked for one by one, which ends where the answer does. FTS5 merges the lists of all of
+/// them before it gives the first, but needs no memory for each: of more words it does.
+const GOING_ON: usize = 256;
+/// A word that no event has.
+const NONE: &str = "\"=\"";
 
 /// What one step of a search gave.
 pub struct Found {
@@ -141,7 +150,11 @@ impl Pending {
 }
 
 /// The question in the words of FTS5. Only quoted words get into it.
-fn expression(query: &Query<'_>, search: &Search) -> String {
+fn expression(
+    connection: &Connection,
+    query: &Query<'_>,
+    search: &Search,
+) -> rusqlite::Result<String> {
     let mut prefixes = 0;
     let mut all = BTreeSet::new();
     for Phrase { words, is_prefix } in &search.phrases {
@@ -151,7 +164,7 @@ fn expression(query: &Query<'_>, search: &Search) -> String {
             if !goes_on {
                 all.insert(quoted(word));
             } else if prefixes <= PREFIXES {
-                all.insert(format!("{} *", quoted(word)));
+                all.insert(begins_with(connection, word)?);
             }
         }
     }
@@ -162,6 +175,7 @@ fn expression(query: &Query<'_>, search: &Search) -> String {
         let word = |author: &nostr::key::PublicKey| quoted(&author_word(number(author.as_bytes())));
         all.extend(any_of(authors.iter().map(word)));
     }
+    let mut text = all.iter().cloned().collect::<Vec<_>>().join(" AND ");
     let named = query.filter.generic_tags.get(&SingleLetterTag::LOWERCASE_H);
     if let Some(named) = named
         && named.len() <= GROUP
@@ -170,9 +184,17 @@ fn expression(query: &Query<'_>, search: &Search) -> String {
             .iter()
             .filter_map(|id| ChannelId::parse(id))
             .filter(|id| !query.without.contains(id));
-        all.extend(any_of(readable.map(|id| quoted(&channel_word(&id)))));
+        if let Some(channels) = any_of(readable.map(|id| quoted(&channel_word(&id)))) {
+            text = match all.len() {
+                0 => channels,
+                1 => format!("{text} AND {channels}"),
+                // FTS5 moves on in every list of a row of ANDs when it moves on in one. A channel's list can have nearly
+                // everything, so it is asked only for what the others agree on: they make a row of their own, and the OR
+                // keeps FTS5 from joining the two rows.
+                _ => format!("(({text}) OR {NONE}) AND {channels}"),
+            };
+        }
     }
-    let mut text = all.into_iter().collect::<Vec<_>>().join(" AND ");
     // What may not be read is not even walked over, or the time an answer takes would tell of it.
     if named.is_none() && query.without.len() <= GROUP {
         let left_out = query.without.iter().map(|id| quoted(&channel_word(id)));
@@ -180,7 +202,24 @@ fn expression(query: &Query<'_>, search: &Search) -> String {
             let _ = write!(text, " NOT {left_out}");
         }
     }
-    text
+    Ok(text)
+}
+
+/// What is looked for when a word may go on.
+fn begins_with(connection: &Connection, start: &str) -> rusqlite::Result<String> {
+    connection.execute_batch(VOCABULARY)?;
+    let mut statement = connection
+        .prepare_cached("SELECT term FROM temp.vocabulary WHERE term >= ? AND term <= ? LIMIT ?")?;
+    let most = i64::try_from(GOING_ON).unwrap_or(i64::MAX);
+    let words = statement
+        .query_map(
+            params![start, format!("{start}{}", char::MAX), most + 1],
+            |row| row.get(0),
+        )?
+        .collect::<rusqlite::Result<Vec<String>>>()?;
+    Ok(any_of(words.iter().map(|word| quoted(word)))
+        .filter(|_| words.len() <= GOING_ON)
+        .unwrap_or_else(|| format!("{} *", quoted(start))))
 }
 
 fn any_of(words: impl Iterator<Item = String>) -> Option<String> {
@@ -222,7 +261,7 @@ pub fn search(
     let numbers = ids.values.into_iter().chain(conditions.values);
     let values = numbers
         .map(Value::from)
-        .chain([Value::from(expression(query, search))]);
+        .chain([Value::from(expression(connection, query, search)?)]);
     let mut answer = statement.query(params_from_iter(values))?;
     let mut rows = Vec::new();
     let mut looked_at = 0;

@@ -205,3 +205,44 @@ fn a_search_goes_on_behind_thousands_that_it_does_not_want() {
     let different: std::collections::HashSet<_> = all.iter().collect();
     assert_eq!((all.len(), different.len()), (5003, 5003));
 }
+
+#[test]
+fn beginnings_are_found_of_few_words_and_of_many_with_and_without_a_channel() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let in_channel = |n: u64| if n.is_multiple_of(3) { "c" } else { "d" };
+    let events: Vec<_> = (0..600)
+        .map(|n| {
+            let tags: &[&[&str]] = &[&["h", in_channel(n)]];
+            let text = format!("zan{n:03} zany{} everywhere", n % 2);
+            let event = Person::new(1 + (n % 2) as u8).event(9, 100 + n, tags, &text);
+            let channel = Some(channel(in_channel(n)));
+            Arc::new(StoredEvent { event, channel })
+        })
+        .collect();
+    for batch in events.chunks(100) {
+        store.append(batch, &[]).unwrap();
+        store.maintain().unwrap();
+    }
+    let expected = |wanted: &dyn Fn(u64) -> bool| -> Vec<EventId> {
+        let numbers = (0..600_u64).rev().filter(|n| wanted(*n));
+        numbers.map(|n| events[n as usize].event.id).collect()
+    };
+    let all = |search: &str| found(&store, Filter::new().search(search), 100);
+    assert_eq!(all("zan*"), expected(&|_| true));
+    assert_eq!(all("zan1*"), expected(&|n| n / 100 == 1));
+    assert_eq!(
+        all("zan1* everywhere zany1"),
+        expected(&|n| n / 100 == 1 && n % 2 == 1)
+    );
+    assert_eq!(all("zan1* in:c"), expected(&|n| n / 100 == 1 && n % 3 == 0));
+    assert_eq!(all("zan* zany* in:d"), expected(&|n| n % 3 != 0));
+    assert_eq!(all("zanz*"), []);
+    assert_eq!(all("zanz* in:c everywhere"), []);
+    let from = format!("from:{}", Person::new(2).key().to_hex());
+    let both = expected(&|n| n % 2 == 1 && n % 3 == 0);
+    assert_eq!(all(&format!("everywhere {from} in:c")), both);
+    assert_eq!(all(&format!("zan* zany1 {from} in:c")), both);
+    assert_eq!(all(&format!("{from} in:c everywhere in:e")), both);
+    assert_eq!(all(&format!("zany0 {from} in:c")), []);
+}

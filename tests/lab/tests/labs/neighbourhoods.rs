@@ -36,7 +36,24 @@ impl Street {
     }
 
     fn everybody_reaches_everybody(&self) -> Result<Duration> {
-        self.pinger.reach_all(Instant::now(), PATIENCE)
+        self.pinger
+            .reach_all(Instant::now(), PATIENCE)
+            .inspect_err(|_| self.tell())
+    }
+
+    fn reaches(&self, from: usize, to: usize) -> Result<Duration> {
+        self.pinger
+            .reach(from, to, PATIENCE)
+            .inspect_err(|_| self.tell())
+    }
+
+    /// Prints what each daemon knows, for whoever reads of a failure.
+    fn tell(&self) {
+        for daemon in &self.daemons {
+            for what in ["status", "neighbours", "routes"] {
+                println!("{} {what}: {:?}", daemon.name, daemon.ask(what));
+            }
+        }
     }
 
     fn nobody_has_ended(&mut self) -> Result<()> {
@@ -87,8 +104,8 @@ fn a_cut_in_the_middle_splits_a_line_and_healing_joins_it() -> Result<()> {
         street.lab.cut(1, 2, how)?;
         wait_until_unreachable(&street, 0, 4)?;
         // Each half is an island of its own, and whole.
-        street.pinger.reach(0, 1, PATIENCE)?;
-        street.pinger.reach(2, 4, PATIENCE)?;
+        street.reaches(0, 1)?;
+        street.reaches(2, 4)?;
         street.lab.heal(1, 2)?;
         street.everybody_reaches_everybody()?;
         street.nobody_has_ended()?;
