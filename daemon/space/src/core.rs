@@ -15,6 +15,7 @@ use crate::mail::Mail;
 use crate::management::UsedProofs;
 use crate::personal::{Personal, Residents};
 use crate::rate::Rate;
+use crate::signature::Signers;
 use crate::snapshots::Snapshots;
 use crate::store::Store;
 
@@ -40,6 +41,8 @@ pub struct Core {
     pub claims: Claims,
     /// Descriptions of channels, members and roles.
     pub snapshots: Snapshots,
+    /// Who wrote lately.
+    pub signers: Signers,
     /// Proofs of identity for HTTP that were used (NIP-98).
     pub used_proofs: UsedProofs,
     /// Who listens.
@@ -82,6 +85,7 @@ impl Core {
             store,
             files,
             claims: Claims::new(&keys),
+            signers: Signers::default(),
             used_proofs: UsedProofs::new(clock()),
             snapshots: Snapshots::new(keys.clone(), Arc::clone(&clock)),
             clock,

@@ -41,6 +41,7 @@ mod rate;
 mod read_state;
 mod record;
 mod search;
+mod signature;
 mod snapshots;
 mod space;
 mod store;

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use nostr::event::{Event, Kind, SignEvent, Tag, UnsignedEvent};
+use nostr::event::{Event, Kind, Tag, UnsignedEvent};
 use nostr::filter::Filter;
 use nostr::key::PublicKey;
 use nostr::types::Timestamp;
@@ -23,6 +23,7 @@ use crate::groups::rules::STATUSES;
 use crate::groups::{Groups, kinds};
 use crate::matching::matches;
 use crate::record::{StoredEvent, tag_values};
+use crate::signature;
 
 /// The status that means that somebody is not there.
 const OFFLINE: Status = STATUSES[3];
@@ -73,11 +74,11 @@ pub fn answer(
     {
         return None;
     }
-    let event = signed(core, &everybody(core, groups))?;
+    let event = signed(core, &everybody(core, groups));
     matches(filter, &event.event).then_some(event)
 }
 
-fn signed(core: &Core, people: &BTreeMap<PublicKey, Status>) -> Option<Arc<StoredEvent>> {
+fn signed(core: &Core, people: &BTreeMap<PublicKey, Status>) -> Arc<StoredEvent> {
     let tags: Vec<Tag> = people
         .iter()
         .filter_map(|(person, status)| Tag::parse(["p", &person.to_hex(), status]).ok())
@@ -89,11 +90,10 @@ fn signed(core: &Core, people: &BTreeMap<PublicKey, Status>) -> Option<Arc<Store
         tags,
         "",
     );
-    let event = core.keys.sign_event(unsigned).ok()?;
-    Some(Arc::new(StoredEvent {
-        event,
+    Arc::new(StoredEvent {
+        event: signature::sign(&core.keys, unsigned),
         channel: None,
-    }))
+    })
 }
 
 /// A connection has ended: says so of everybody who was there on it and is there on no other one.
@@ -109,9 +109,8 @@ pub fn left(core: &Core, listener: &Listener) {
         .filter(|person| !there.contains_key(person))
         .map(|person| (person, OFFLINE))
         .collect();
-    if !gone.is_empty()
-        && let Some(event) = signed(core, &gone)
-    {
-        core.fanout.publish(&event, &groups, core.now());
+    if !gone.is_empty() {
+        core.fanout
+            .publish(&signed(core, &gone), &groups, core.now());
     }
 }

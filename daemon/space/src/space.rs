@@ -384,8 +384,7 @@ fn make_first_channel(core: &Core) -> Result<(), StoreError> {
     let Some(id) = ChannelId::parse(FIRST_CHANNEL) else {
         return Ok(());
     };
-    let events = ingest::first_channel(core, &id, "General")
-        .map_err(|reason| StoreError::Journal(std::io::Error::other(reason)))?;
+    let events = ingest::first_channel(core, &id, "General");
     core.store.append(&events, &[])?;
     let mut groups = (*core.groups()).clone();
     for event in &events {

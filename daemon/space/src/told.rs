@@ -95,7 +95,7 @@ pub fn take_over(core: &Core, name: &str, about: &str) {
 
 /// Writes it into the log of the space.
 fn describe(core: &Core, said: &[(&str, &str)]) -> io::Result<()> {
-    let event = ingest::description(core, said).map_err(io::Error::other)?;
+    let event = ingest::description(core, said);
     let event = Arc::new(StoredEvent {
         event,
         channel: None,

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use nostr::event::{Event, Kind, SignEvent, Tag, UnsignedEvent};
+use nostr::event::{Event, Kind, Tag, UnsignedEvent};
 use nostr::key::{Keys, PublicKey};
 use nostr::types::Timestamp;
 
 use super::{Batch, Stop};
 use crate::core::Core;
-use crate::groups::rules::{Refusal, UsedInvite};
+use crate::groups::rules::UsedInvite;
 use crate::groups::{Channel, kinds};
 use crate::record::{ChannelId, StoredEvent};
+use crate::signature;
 use crate::space::FIRST_CHANNEL;
 
 /// An act of moderation or management, to be written into the log.
@@ -101,7 +102,7 @@ impl Batch {
         let h = channel.map(|id| ["h", id.as_str()]);
         all.extend(h.as_ref().map(|tag| tag.as_slice()));
         all.extend(tags);
-        let event = sign(core, kind, core.now(), &all, content)?;
+        let event = sign(core, kind, core.now(), &all, content);
         self.take(StoredEvent {
             event,
             channel: channel.cloned(),
@@ -186,24 +187,12 @@ impl Batch {
 }
 
 /// An event of the space itself.
-pub(super) fn sign(
-    core: &Core,
-    kind: u16,
-    now: u64,
-    tags: &[&[&str]],
-    content: &str,
-) -> Result<Event, Stop> {
+pub(super) fn sign(core: &Core, kind: u16, now: u64, tags: &[&[&str]], content: &str) -> Event {
     sign_as(&core.keys, kind, now, tags, content)
 }
 
 /// The same, signed by another key of the space's making.
-pub(super) fn sign_as(
-    keys: &Keys,
-    kind: u16,
-    now: u64,
-    tags: &[&[&str]],
-    content: &str,
-) -> Result<Event, Stop> {
+pub(super) fn sign_as(keys: &Keys, kind: u16, now: u64, tags: &[&[&str]], content: &str) -> Event {
     let tags: Vec<Tag> = tags
         .iter()
         .filter_map(|tag| Tag::parse(tag.iter().copied()).ok())
@@ -215,27 +204,22 @@ pub(super) fn sign_as(
         tags,
         content,
     );
-    keys.sign_event(unsigned)
-        .map_err(|error| Stop::Refused(format!("error: the space could not sign: {error}")))
+    signature::sign(keys, unsigned)
 }
 
 /// What the host says of the space: an act of the space itself, as its managers' are.
-pub fn description(core: &Core, said: &[(&str, &str)]) -> Result<Event, Refusal> {
+pub fn description(core: &Core, said: &[(&str, &str)]) -> Event {
     let act = Act::new("describe", &core.keys.public_key());
     let act = said
         .iter()
         .fold(act, |act, (name, text)| act.with(name, text));
     let words = act.words();
     let tags: Vec<&[&str]> = words.iter().map(Vec::as_slice).collect();
-    sign(core, kinds::ACT, core.now(), &tags, &act.reason).map_err(Stop::reason)
+    sign(core, kinds::ACT, core.now(), &tags, &act.reason)
 }
 
 /// The events that make the first channel of a new space.
-pub fn first_channel(
-    core: &Core,
-    id: &ChannelId,
-    name: &str,
-) -> Result<Vec<Arc<StoredEvent>>, Refusal> {
+pub fn first_channel(core: &Core, id: &ChannelId, name: &str) -> Vec<Arc<StoredEvent>> {
     let now = core.now();
     let h: &[&str] = &["h", id.as_str()];
     let name: &[&str] = &["name", name];
@@ -251,10 +235,10 @@ pub fn first_channel(
     ];
     made.into_iter()
         .map(|event| {
-            Ok(Arc::new(StoredEvent {
-                event: event.map_err(Stop::reason)?,
+            Arc::new(StoredEvent {
+                event,
                 channel: Some(id.clone()),
-            }))
+            })
         })
         .collect()
 }

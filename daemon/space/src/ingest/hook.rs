@@ -78,7 +78,7 @@ impl HookPost {
         let name = self.username.as_deref().map(|name| ["name", name]);
         let mut tags: Vec<&[&str]> = vec![&h];
         tags.extend(name.as_ref().map(|tag| tag.as_slice()));
-        let event = sign_as(&keys, kinds::MESSAGE, core.now(), &tags, &self.content)?;
+        let event = sign_as(&keys, kinds::MESSAGE, core.now(), &tags, &self.content);
         let id = event.id;
         let channel = Some(hook.channel.clone());
         // The same text within the same second is the same message.
@@ -101,7 +101,7 @@ impl Batch {
         let keys = keys(core, id).ok_or("error: the space could not make a key; try again")?;
         let content = json!({ "name": name, "bot": true }).to_string();
         let tags: [&[&str]; 1] = [&["h", channel.as_str()]];
-        let event = sign_as(&keys, kinds::PROFILE, core.now(), &tags, &content)?;
+        let event = sign_as(&keys, kinds::PROFILE, core.now(), &tags, &content);
         self.is_closed = true; // a profile is replaced by the next one
         self.take(StoredEvent {
             event,
