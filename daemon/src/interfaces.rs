@@ -294,27 +294,35 @@ async fn link_local(
     name: &str,
     link: &LinkInfo,
 ) -> Result<Option<Ipv6Addr>, DaemonError> {
-    if let Some(changed) = &watched.changed
-        && let Some(ours) = changed.address
-    {
+    let usable = netlink.link_local(link.index).await?;
+    let ours = watched.changed.as_ref().and_then(|changed| changed.address);
+    if let Some(ours) = ours.filter(|ours| usable.contains(ours)) {
         return Ok(Some(ours));
     }
-    if let Some(address) = netlink.link_local(link.index).await? {
-        return Ok(Some(address));
+    if let Some(address) = usable.first() {
+        return Ok(Some(*address));
     }
     if !privileges::may_change_network() {
         return Ok(None);
     }
     // The kernel is still looking for duplicates of its own address, which takes seconds: a random one needs no search.
+    // An interface that was down has lost ours: neighbours know us by it, so it comes back.
+    let address = match ours {
+        Some(ours) => ours,
+        None => random_link_local()?,
+    };
+    netlink.add_link_local(name, link.index, address).await?;
+    watched.changed(link.index).address = Some(address);
+    Ok(Some(address))
+}
+
+fn random_link_local() -> Result<Ipv6Addr, DaemonError> {
     let random = keys::random::<8>()?;
     let mut octets = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     octets[8..].copy_from_slice(&*random);
     // RFC 4291, 2.5.1: not a globally unique identifier.
     octets[8] &= !0x02;
-    let address = Ipv6Addr::from(octets);
-    netlink.add_link_local(name, link.index, address).await?;
-    watched.changed(link.index).address = Some(address);
-    Ok(Some(address))
+    Ok(Ipv6Addr::from(octets))
 }
 
 fn is_radio(name: &str) -> bool {

@@ -77,8 +77,8 @@ impl Netlink {
         }
     }
 
-    /// The usable link-local address of an interface: not one still being checked for duplicates.
-    pub async fn link_local(&self, index: u32) -> Result<Option<Ipv6Addr>, DaemonError> {
+    /// The usable link-local addresses of an interface, in order: not those still being checked for duplicates.
+    pub async fn link_local(&self, index: u32) -> Result<Vec<Ipv6Addr>, DaemonError> {
         let mut addresses = self
             .handle
             .address()
@@ -92,9 +92,9 @@ impl Netlink {
         ))? {
             usable.extend(usable_link_local(&message));
         }
-        // Always the same one while it is there: neighbours know us by it.
+        // The first stays the first while it is there: neighbours know us by it.
         usable.sort_unstable();
-        Ok(usable.first().copied())
+        Ok(usable)
     }
 
     /// Adds a link-local address that is usable at once, without duplicate detection.

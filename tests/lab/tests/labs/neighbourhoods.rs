@@ -114,6 +114,20 @@ fn a_cut_in_the_middle_splits_a_line_and_healing_joins_it() -> Result<()> {
 }
 
 #[test]
+fn a_link_that_goes_down_again_and_again_comes_back_each_time() -> Result<()> {
+    let mut street = Street::plain(Topology::line(2))?;
+    street.everybody_reaches_everybody()?;
+    // Going down, an interface loses its addresses; also the one that its daemon gave it when it came back before.
+    for _ in 0..4 {
+        street.lab.cut(0, 1, Cut::Announced)?;
+        wait_until_unreachable(&street, 0, 1)?;
+        street.lab.heal(0, 1)?;
+        street.everybody_reaches_everybody()?;
+    }
+    street.nobody_has_ended()
+}
+
+#[test]
 fn a_ring_heals_itself_when_a_link_dies() -> Result<()> {
     for how in [Cut::Announced, Cut::Silent] {
         let mut street = Street::plain(Topology::ring(6))?;
