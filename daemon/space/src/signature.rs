@@ -8,8 +8,10 @@ use nostr::key::{Keys, PublicKey};
 use secp256k1::schnorr::Signature;
 use secp256k1::{Secp256k1, VerifyOnly, XOnlyPublicKey};
 
-/// Signs. Unlike the library's own way, without a check of what was just made, which takes longer than making it.
+/// Signs an event of these keys' own. Unlike the library's way, what was just made is not checked, which would take longer than
+/// making it: against a processor that computes wrongly a space is not safe anyway.
 pub fn sign(keys: &Keys, unsigned: UnsignedEvent) -> Event {
+    debug_assert_eq!(unsigned.pubkey, keys.public_key(), "signed by its author");
     let id = unsigned.compute_id();
     Event::new(
         id,
@@ -28,7 +30,7 @@ const READY: usize = 256;
 static CURVE: LazyLock<Secp256k1<VerifyOnly>> = LazyLock::new(Secp256k1::verification_only);
 
 /// Keys of people who wrote lately as points of the curve: to find the point takes a tenth of a check, and who writes once
-/// writes again.
+/// writes again. When there are too many, all are forgotten.
 #[derive(Debug, Default)]
 pub struct Signers(Mutex<HashMap<PublicKey, XOnlyPublicKey>>);
 

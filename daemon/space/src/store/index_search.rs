@@ -7,11 +7,10 @@
 //! `=` that no word of a person has: so one question is one walk over lists that are in order.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
 use nostr::filter::SingleLetterTag;
 use rusqlite::types::Value;
-use rusqlite::{Connection, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::Query;
 use super::index::{Row, channel_number, number};
@@ -27,9 +26,10 @@ INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
 INSERT INTO words (words, rank) VALUES ('automerge', 8);
 ";
 
-/// All words that there are. It holds nothing itself and is of one connection, made when it is first asked for.
+/// All words that there are. It holds nothing itself and is of one connection, made when it is first asked for. Its `instance`
+/// form gives a word without walking over all that have it.
 const VOCABULARY: &str =
-    "CREATE VIRTUAL TABLE IF NOT EXISTS temp.vocabulary USING fts5vocab (main, words, row)";
+    "CREATE VIRTUAL TABLE IF NOT EXISTS temp.vocabulary USING fts5vocab (main, words, instance)";
 
 /// Bits of a number among the words that are the `seq`.
 const SEQ_BITS: u32 = 29;
@@ -41,9 +41,12 @@ const STEP: usize = 2000;
 const GROUP: usize = 64;
 /// Words of a question that may go on: each makes SQLite read many lists.
 const PREFIXES: usize = 2;
-/// Words of one beginning that are looked for one by one, which ends where the answer does. FTS5 merges the lists of all of
-/// them before it gives the first, but needs no memory for each: of more words it does.
+/// Words that begin as a question says and are looked for one by one, which ends where the answer does; FTS5 would merge the
+/// lists of all of them before it gives the first. Each takes some 5 KiB for each of FTS5's lists of lists: 11 MiB were
+/// measured for 250 words in nine, 8 MiB for the merging. Of more words all are merged.
 const GOING_ON: usize = 256;
+/// Events of the channels a question names up to which they are few.
+const FEW: i64 = 2000;
 /// A word that no event has.
 const NONE: &str = "\"=\"";
 
@@ -156,6 +159,7 @@ fn expression(
     search: &Search,
 ) -> rusqlite::Result<String> {
     let mut prefixes = 0;
+    let mut room = GOING_ON;
     let mut all = BTreeSet::new();
     for Phrase { words, is_prefix } in &search.phrases {
         for (n, word) in words.iter().enumerate() {
@@ -164,7 +168,7 @@ fn expression(
             if !goes_on {
                 all.insert(quoted(word));
             } else if prefixes <= PREFIXES {
-                all.insert(begins_with(connection, word)?);
+                all.insert(begins_with(connection, word, &mut room)?);
             }
         }
     }
@@ -175,51 +179,81 @@ fn expression(
         let word = |author: &nostr::key::PublicKey| quoted(&author_word(number(author.as_bytes())));
         all.extend(any_of(authors.iter().map(word)));
     }
-    let mut text = all.iter().cloned().collect::<Vec<_>>().join(" AND ");
-    let named = query.filter.generic_tags.get(&SingleLetterTag::LOWERCASE_H);
-    if let Some(named) = named
-        && named.len() <= GROUP
-    {
-        let readable = named
-            .iter()
-            .filter_map(|id| ChannelId::parse(id))
-            .filter(|id| !query.without.contains(id));
-        if let Some(channels) = any_of(readable.map(|id| quoted(&channel_word(&id)))) {
-            text = match all.len() {
-                0 => channels,
-                1 => format!("{text} AND {channels}"),
-                // FTS5 moves on in every list of a row of ANDs when it moves on in one. A channel's list can have nearly
-                // everything, so it is asked only for what the others agree on: they make a row of their own, and the OR
-                // keeps FTS5 from joining the two rows.
-                _ => format!("(({text}) OR {NONE}) AND {channels}"),
-            };
-        }
-    }
+    let row = |all: &BTreeSet<String>| all.iter().cloned().collect::<Vec<_>>().join(" AND ");
+    let left_out = || {
+        let without = Some(query.without).filter(|without| without.len() <= GROUP)?;
+        any_of(without.iter().map(|id| quoted(&channel_word(id))))
+    };
     // What may not be read is not even walked over, or the time an answer takes would tell of it.
-    if named.is_none() && query.without.len() <= GROUP {
-        let left_out = query.without.iter().map(|id| quoted(&channel_word(id)));
-        if let Some(left_out) = any_of(left_out) {
-            let _ = write!(text, " NOT {left_out}");
-        }
+    let Some(named) = query.filter.generic_tags.get(&SingleLetterTag::LOWERCASE_H) else {
+        return Ok(match left_out() {
+            Some(left_out) => format!("({}) NOT {left_out}", row(&all)),
+            None => row(&all),
+        });
+    };
+    let readable: Vec<ChannelId> = named
+        .iter()
+        .filter_map(|id| ChannelId::parse(id))
+        .filter(|id| !query.without.contains(id))
+        .collect();
+    let word = |id: &ChannelId| quoted(&channel_word(id));
+    let Some(channels) = any_of(readable.iter().map(word)).filter(|_| named.len() <= GROUP) else {
+        return Ok(row(&all));
+    };
+    // FTS5 moves on in every list of a row of ANDs when it moves on in one. A channel's list can have nearly everything: then
+    // it is asked only for what the others agree on. They make a row of their own, which FTS5 does not join with the other
+    // because of the NOT.
+    if all.len() > 1 && !are_few(connection, &readable)? {
+        let left_out = left_out().unwrap_or_else(|| NONE.to_owned());
+        return Ok(format!("(({}) NOT {left_out}) AND {channels}", row(&all)));
     }
-    Ok(text)
+    all.insert(channels);
+    Ok(row(&all))
 }
 
-/// What is looked for when a word may go on.
-fn begins_with(connection: &Connection, start: &str) -> rusqlite::Result<String> {
+/// Whether channels have few events together.
+fn are_few(connection: &Connection, channels: &[ChannelId]) -> rusqlite::Result<bool> {
+    let mut statement = connection
+        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM tags WHERE tag8 = ? LIMIT ?)")?;
+    let mut room = FEW;
+    for channel in channels {
+        let number = channel_number(channel);
+        room -= statement.query_row(params![number, room + 1], |row| row.get::<_, i64>(0))?;
+        if room < 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What is looked for when a word may go on. `room` is for how many words.
+fn begins_with(connection: &Connection, start: &str, room: &mut usize) -> rusqlite::Result<String> {
+    let merged = format!("{} *", quoted(start));
+    // In the middle of a filling FTS5 would write out what it has so far before it tells its words, which wears the flash.
+    if !connection.is_autocommit() {
+        return Ok(merged);
+    }
     connection.execute_batch(VOCABULARY)?;
     let mut statement = connection
-        .prepare_cached("SELECT term FROM temp.vocabulary WHERE term >= ? AND term <= ? LIMIT ?")?;
-    let most = i64::try_from(GOING_ON).unwrap_or(i64::MAX);
-    let words = statement
-        .query_map(
-            params![start, format!("{start}{}", char::MAX), most + 1],
-            |row| row.get(0),
-        )?
-        .collect::<rusqlite::Result<Vec<String>>>()?;
-    Ok(any_of(words.iter().map(|word| quoted(word)))
-        .filter(|_| words.len() <= GOING_ON)
-        .unwrap_or_else(|| format!("{} *", quoted(start))))
+        .prepare_cached("SELECT term FROM temp.vocabulary WHERE term >= ? AND term <= ? LIMIT 1")?;
+    let last = format!("{start}{}", char::MAX);
+    let mut words = Vec::new();
+    let mut from = start.to_owned();
+    loop {
+        let next: Option<String> = statement
+            .query_row(params![from, last], |row| row.get(0))
+            .optional()?;
+        let Some(word) = next else {
+            break;
+        };
+        if words.len() == *room {
+            return Ok(merged);
+        }
+        words.push(quoted(&word));
+        from = word + "\0";
+    }
+    *room -= words.len();
+    Ok(any_of(words.into_iter()).unwrap_or(merged))
 }
 
 fn any_of(words: impl Iterator<Item = String>) -> Option<String> {

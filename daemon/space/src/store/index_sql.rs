@@ -78,7 +78,7 @@ impl Sql {
 /// One statement for each value of the list that narrows the question most; together they hold the answer.
 pub struct Plan {
     /// What stands before the driving value.
-    pub head: &'static str,
+    pub head: String,
     /// The driving values; `None` when nothing narrows the question.
     pub values: Option<Vec<i64>>,
     /// What stands behind the driving value.
@@ -96,44 +96,30 @@ impl Plan {
             .iter()
             .min_by_key(|(tag, values)| (tag.as_char() == 'h', values.len()));
         let by_id = ids.is_some();
-        let (of_sqlite, of_others, values) = if let Some(ids) = ids {
-            (
-                " FROM events e INDEXED BY events_id WHERE e.id8 = ",
-                " FROM events e WHERE e.id8 = ",
-                Some(ids),
-            )
+        let (column, index, values) = if let Some(ids) = ids {
+            ("e.id8", "events_id", Some(ids))
         } else if let Some((tag, values)) = driver {
-            (
-                " FROM tags t CROSS JOIN events e ON e.seq = t.seq WHERE t.tag8 = ",
-                " FROM tags t JOIN events e ON e.seq = t.seq WHERE t.tag8 = ",
-                Some(tag_values(tag, values)),
-            )
+            ("t.tag8", "", Some(tag_values(tag, values)))
         } else if let Some(addresses) = addresses(filter) {
-            (
-                " FROM events e INDEXED BY events_address WHERE e.address8 = ",
-                " FROM events e WHERE e.address8 = ",
-                Some(addresses),
-            )
+            ("e.address8", "events_address", Some(addresses))
         } else if let Some(authors) = authors.filter(|_| !are_rare(filter)) {
-            (
-                " FROM events e INDEXED BY events_author WHERE e.author8 = ",
-                " FROM events e WHERE e.author8 = ",
-                Some(authors),
-            )
+            ("e.author8", "events_author", Some(authors))
         } else if let Some(kinds) = kinds {
-            (
-                " FROM events e INDEXED BY events_kind WHERE e.kind = ",
-                " FROM events e WHERE e.kind = ",
-                Some(kinds),
-            )
+            ("e.kind", "events_kind", Some(kinds))
         } else {
-            (
-                " FROM events e INDEXED BY events_time WHERE true",
-                " FROM events e WHERE true",
-                None,
-            )
+            ("", "events_time", None)
         };
         let is_sqlite = reader == Reader::Sqlite;
+        let table = match (index, is_sqlite) {
+            ("", true) => "tags t CROSS JOIN events e ON e.seq = t.seq".to_owned(),
+            ("", false) => "tags t JOIN events e ON e.seq = t.seq".to_owned(),
+            (index, true) => format!("events e INDEXED BY {index}"),
+            (_, false) => "events e".to_owned(),
+        };
+        let head = match column {
+            "" => format!(" FROM {table} WHERE true"),
+            column => format!(" FROM {table} WHERE {column} = "),
+        };
         let driving = driver.filter(|_| !by_id).map(|(tag, _)| *tag);
         let (time, id) = match driving {
             Some(_) if is_sqlite => ("t.created_at", "t.id8"),
@@ -146,11 +132,7 @@ impl Plan {
             format_args!(" ORDER BY {time} DESC, {id} LIMIT "),
             limit.saturating_add(1),
         );
-        Self {
-            head: if is_sqlite { of_sqlite } else { of_others },
-            values,
-            rest,
-        }
+        Self { head, values, rest }
     }
 
     /// The statement for a driving value, if there is one. It stands before the values of the rest.

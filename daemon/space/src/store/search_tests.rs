@@ -207,42 +207,92 @@ fn a_search_goes_on_behind_thousands_that_it_does_not_want() {
 }
 
 #[test]
-fn beginnings_are_found_of_few_words_and_of_many_with_and_without_a_channel() {
+fn beginnings_are_found_of_few_words_and_of_many_in_large_channels_and_small() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
+    // "d" has more than 2000 events, "c" fewer.
     let in_channel = |n: u64| if n.is_multiple_of(3) { "c" } else { "d" };
-    let events: Vec<_> = (0..600)
+    let events: Vec<_> = (0..3300)
         .map(|n| {
             let tags: &[&[&str]] = &[&["h", in_channel(n)]];
-            let text = format!("zan{n:03} zany{} everywhere", n % 2);
+            let text = format!("zan{n:04} zany{} everywhere", n % 2);
             let event = Person::new(1 + (n % 2) as u8).event(9, 100 + n, tags, &text);
             let channel = Some(channel(in_channel(n)));
             Arc::new(StoredEvent { event, channel })
         })
         .collect();
-    for batch in events.chunks(100) {
+    for batch in events.chunks(550) {
         store.append(batch, &[]).unwrap();
         store.maintain().unwrap();
     }
     let expected = |wanted: &dyn Fn(u64) -> bool| -> Vec<EventId> {
-        let numbers = (0..600_u64).rev().filter(|n| wanted(*n));
+        let numbers = (0..3300_u64).rev().filter(|n| wanted(*n));
         numbers.map(|n| events[n as usize].event.id).collect()
     };
-    let all = |search: &str| found(&store, Filter::new().search(search), 100);
+    let all = |search: &str| found(&store, Filter::new().search(search), 700);
+    let (c, d) = (|n: u64| n.is_multiple_of(3), |n: u64| !n.is_multiple_of(3));
+    let hundred = |n: u64| n / 100 == 12;
     assert_eq!(all("zan*"), expected(&|_| true));
-    assert_eq!(all("zan1*"), expected(&|n| n / 100 == 1));
+    assert_eq!(all("zan12*"), expected(&hundred));
+    let odd = expected(&|n| hundred(n) && n % 2 == 1);
+    assert_eq!(all("zan12* everywhere zany1"), odd);
+    assert_eq!(all("zan12* in:c"), expected(&|n| hundred(n) && c(n)));
     assert_eq!(
-        all("zan1* everywhere zany1"),
-        expected(&|n| n / 100 == 1 && n % 2 == 1)
+        all("zan12* everywhere in:d"),
+        expected(&|n| hundred(n) && d(n))
     );
-    assert_eq!(all("zan1* in:c"), expected(&|n| n / 100 == 1 && n % 3 == 0));
-    assert_eq!(all("zan* zany* in:d"), expected(&|n| n % 3 != 0));
+    assert_eq!(all("zan* zany* in:d"), expected(&d));
     assert_eq!(all("zanz*"), []);
-    assert_eq!(all("zanz* in:c everywhere"), []);
+    assert_eq!(all("zanz* in:d everywhere"), []);
     let from = format!("from:{}", Person::new(2).key().to_hex());
-    let both = expected(&|n| n % 2 == 1 && n % 3 == 0);
-    assert_eq!(all(&format!("everywhere {from} in:c")), both);
-    assert_eq!(all(&format!("zan* zany1 {from} in:c")), both);
-    assert_eq!(all(&format!("{from} in:c everywhere in:e")), both);
-    assert_eq!(all(&format!("zany0 {from} in:c")), []);
+    let both = expected(&|n| n % 2 == 1 && d(n));
+    assert_eq!(all(&format!("everywhere {from} in:d")), both);
+    assert_eq!(all(&format!("zan* zany1 {from} in:d")), both);
+    assert_eq!(all(&format!("{from} in:d everywhere in:e")), both);
+    assert_eq!(all(&format!("zany0 {from} in:d")), []);
+    // What may not be read is not found, wherever it is looked for.
+    for (search, hidden, rest) in [
+        ("zan12* everywhere", "d", expected(&|n| hundred(n) && c(n))),
+        (
+            "zan12* everywhere in:d",
+            "c",
+            expected(&|n| hundred(n) && d(n)),
+        ),
+        (
+            "zan12* everywhere in:c in:d",
+            "c",
+            expected(&|n| hundred(n) && d(n)),
+        ),
+        ("zan12* everywhere in:d", "d", vec![]),
+    ] {
+        let mut filter = Filter::new().search(search);
+        apply_operators(&mut filter);
+        let query = Query {
+            filter: &filter,
+            without: &[channel(hidden)],
+            after: None,
+            limit: 700,
+            bytes: usize::MAX,
+            now: 0,
+        };
+        let page = store.query(&query).unwrap();
+        let ids: Vec<_> = page.events.iter().map(|event| event.event.id).collect();
+        assert_eq!(ids, rest, "{search} without {hidden}");
+    }
+}
+
+#[test]
+fn a_beginning_that_as_many_words_have_as_are_looked_for_one_by_one_and_one_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let events: Vec<_> = (0..257)
+        .map(|n| message(100 + n, &format!("zan{n:03}")))
+        .collect();
+    store.append(&events[..256], &[]).unwrap();
+    store.maintain().unwrap();
+    let search = Filter::new().search("zan*");
+    assert_eq!(found(&store, search.clone(), 300).len(), 256);
+    store.append(&events[256..], &[]).unwrap();
+    store.maintain().unwrap();
+    assert_eq!(found(&store, search, 300).len(), 257);
 }
